@@ -1,0 +1,54 @@
+# `make book` builds and opens nothing but says where the book is; `make test` is what CI runs. Both make .venv themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+JB := $(BIN)/jupyter-book build . -W -n --keep-going -q
+
+NB ?= quickstart
+PROFILE ?= laptop
+ARGS ?=
+
+.PHONY: book test test-fast lint run html bench clean help
+
+book: $(READY)  ## execute what is missing or stale, and build the book
+	$(BIN)/python -m disentlib chapters
+	$(MAKE) html
+	@echo "The book: _build/html/index.html  (open it in a browser, or: $(BIN)/python -m http.server -d _build/html)"
+
+html: $(READY)  ## build the pages from the chapters as they are
+	$(JB)
+
+test: $(READY) lint  ## everything that CI runs
+	$(BIN)/python -m pytest -q -m "not notebook and not book"
+	$(BIN)/python -m disentlib chapters --check
+	$(BIN)/python -m pytest -q -m notebook
+	$(BIN)/python -m disentlib publish quickstart --profile smoke --if-missing
+	$(MAKE) html
+	BOOK_BUILT=1 $(BIN)/python -m pytest -q -m book
+
+test-fast: $(READY)  ## unit and law tests alone
+	$(BIN)/python -m pytest -q -m "not notebook and not book"
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/nbstripout --verify --keep-id notebooks/*.ipynb
+
+run: $(READY)  ## one notebook: make run NB=beta_gvae PROFILE=laptop ARGS="-p seed 3"
+	$(BIN)/python -m disentlib run $(NB) --profile $(PROFILE) $(ARGS)
+
+bench: $(READY)  ## steps per second of the training loop against a plain one
+	$(BIN)/python -m disentlib.bench
+
+clean:
+	rm -rf _build runs/notebooks
+
+help:
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /: /'
+
+# Without installing twice: the stamp is newer than what decides the environment.
+$(READY): requirements.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --disable-pip-version-check -r requirements.txt
+	@touch $(READY)

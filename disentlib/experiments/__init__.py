@@ -1,0 +1,43 @@
+"""Parameters and profiles, runs and records, claims, and the tables between them."""
+
+from disentlib.experiments.claims import claim, claims
+from disentlib.experiments.evaluation import informed, row_labels
+from disentlib.experiments.markup import Html, table
+from disentlib.experiments.pages import against_ours, costs, parameter_table, published
+from disentlib.experiments.parameters import begin
+from disentlib.experiments.provenance import provenance
+from disentlib.experiments.records import Record, read_all, select
+from disentlib.experiments.runs import Run, Spec, run, run_all
+from disentlib.experiments.settings import vae_spec
+from disentlib.experiments.statistics import Interval, bootstrap, paired
+from disentlib.experiments.tables import Row, compare, interval_of, ordering
+
+__all__ = [
+    "Html",
+    "Interval",
+    "Record",
+    "Row",
+    "Run",
+    "Spec",
+    "against_ours",
+    "begin",
+    "bootstrap",
+    "claim",
+    "claims",
+    "compare",
+    "costs",
+    "informed",
+    "interval_of",
+    "ordering",
+    "paired",
+    "parameter_table",
+    "provenance",
+    "published",
+    "read_all",
+    "run",
+    "row_labels",
+    "run_all",
+    "select",
+    "table",
+    "vae_spec",
+]

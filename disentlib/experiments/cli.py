@@ -1,0 +1,115 @@
+"""`python -m disentlib`: run a notebook, make the book's chapters, list what there is."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from disentlib import data, models
+from disentlib.experiments import chapters, notebooks, places
+from disentlib.experiments.parameters import ParameterError, notebook_parameters, profiles
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status. Errors of the caller are one line on stderr and status 2."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.do(options)
+    except (ParameterError, LookupError) as error:
+        print(f"disentlib: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m disentlib", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="execute one notebook with parameters")
+    run.add_argument("notebook", help="its name, such as beta_gvae, or a path")
+    run.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    run.add_argument("--profile", help="short for -p profile NAME")
+    run.add_argument(
+        "-o", "--output", type=Path, help="the executed notebook (default: in runs/notebooks/, named after its parameters)"
+    )
+    run.add_argument("--keep", action="store_true", help="also put its records into book/records/")
+    run.set_defaults(do=_run)
+    publish = commands.add_parser("publish", help="execute one notebook as a chapter of the book")
+    publish.add_argument("notebook")
+    publish.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    publish.add_argument("--profile", help="short for -p profile NAME")
+    publish.add_argument("--if-missing", action="store_true", help="do nothing if the chapter is there and fresh")
+    publish.set_defaults(do=_publish)
+    pages = commands.add_parser("chapters", help="execute every chapter that is missing or stale, and the live ones")
+    pages.add_argument("--check", action="store_true", help="only say which are, and fail if a committed one is")
+    pages.set_defaults(do=_chapters)
+    listing = commands.add_parser(
+        "list", help="the notebooks with their parameters and profiles, the models and data sets"
+    )
+    listing.set_defaults(do=_list)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    source, given = _asked(options)
+    output = options.output or places.runs() / "notebooks" / f"{_run_name(source, given)}.ipynb"
+    print(f"executing {source.stem} → {output}", flush=True)
+    started = time.time()
+    with chapters.publishing(places.published_records() if options.keep else None):
+        notebooks.execute(source, output, given)
+    print(f"done in {time.time() - started:.0f} s: {output}")
+    return 0
+
+
+def _run_name(source: Path, given: dict[str, object]) -> str:
+    """A file name that tells runs with other parameters apart: `beta_gvae-laptop-seed=3`."""
+    profile = given.get("profile", notebook_parameters(source)["profile"].default)
+    others = [f"{name}={value}" for name, value in sorted(given.items()) if name != "profile"]
+    return re.sub(r"[^\w.=,\-]+", "_", "-".join([source.stem, str(profile), *others]))[:120]
+
+
+def _publish(options: argparse.Namespace) -> int:
+    source, given = _asked(options)
+    if options.if_missing and chapters.stale(source) is None:
+        return 0
+    print(f"published {chapters.publish(source, given)}")
+    return 0
+
+
+def _chapters(options: argparse.Namespace) -> int:
+    needed = {path: chapters.stale(path) for path in sorted(_notebooks().glob("*.ipynb"))}
+    if options.check:
+        bad = {path.stem: why for path, why in needed.items() if why and path.stem not in chapters.LIVE}
+        print("\n".join(f"{name}: {why}" for name, why in bad.items()) or "every chapter is fresh")
+        return 1 if bad else 0
+    for path, why in needed.items():
+        if why or path.stem in chapters.LIVE:
+            print(f"{path.stem}: {why or 'live'}, executing", flush=True)
+            chapters.publish(path, {})
+    return 0
+
+
+def _list(_: argparse.Namespace) -> int:
+    for path in sorted(_notebooks().glob("*.ipynb")):
+        print(f"{path.stem} (profiles: {', '.join(profiles(path.stem))})")
+        for parameter in notebook_parameters(path).values():
+            print(f"  {parameter.name}: {parameter.type} = {parameter.default!r}  # {parameter.help}")
+    print(f"models: {', '.join(models.names())}\ndata sets: {', '.join(data.names())}")
+    return 0
+
+
+def _asked(options: argparse.Namespace) -> tuple[Path, dict[str, object]]:
+    source = notebooks.source_of(options.notebook, _notebooks())
+    known = notebook_parameters(source)
+    given = {name: notebooks.parse_value(text, known.get(name)) for name, text in options.parameter}
+    if options.profile is not None:
+        given["profile"] = options.profile
+    return source, given
+
+
+def _notebooks() -> Path:
+    return places.project() / "notebooks"

@@ -1,0 +1,100 @@
+"""What is measured on every trained model: the same fixed points for all models of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from disentlib import metrics
+from disentlib.data import Dataset
+from disentlib.losses import elbo
+from disentlib.metrics.mig import entropies, mutual_information
+from disentlib.models import Model
+
+__all__ = ["evaluate", "evaluation_points", "informed", "posterior_table", "row_labels"]
+
+EVALUATION_SEED = 1_000_003  # not a seed of any training
+ACTIVE_NATS = 0.1  # a dimension with less KL than this carries nothing worth a name
+KNOWN_SHARE = 0.05  # a dimension that knows less of every factor than this is not named after one
+_CHUNK = 250
+
+
+@lru_cache(maxsize=4)
+def evaluation_points(dataset: Dataset, n: int) -> tuple[Tensor, Tensor]:
+    """`n` indices drawn with replacement from a fixed generator, int64 `[n]`, and their images as uint8 `[n, c, h, w]`."""
+    generator = torch.Generator().manual_seed(EVALUATION_SEED)
+    indices = torch.randint(len(dataset), (n,), generator=generator)
+    return indices, torch.cat([dataset.bytes(chunk) for chunk in indices.split(1000)])
+
+
+@torch.no_grad()
+def posterior_table(model: Model, images: Tensor, device: torch.device) -> dict[str, Tensor]:
+    """One pass over uint8 images `[n, c, h, w]`: `mean`, `logvar`, one sample `codes` (each `[n, d]`), and `reconstruction` `[]`.
+
+    The reconstruction error is that of the bound: from a posterior sample, nats or squared error per image.
+    """
+    generator = torch.Generator(device).manual_seed(EVALUATION_SEED)
+    parts: dict[str, list[Tensor]] = {"mean": [], "logvar": [], "codes": [], "reconstruction": []}
+    for chunk in images.split(_CHUNK):
+        batch = chunk.to(device).float() / 255
+        mean, logvar = model.posterior(batch)
+        codes = elbo.reparameterise(mean, logvar, generator)
+        likelihood = model.autoencoder.likelihood
+        error = elbo.reconstruction(likelihood, model.autoencoder.decoder(codes), batch) * len(batch) / len(images)
+        for name, value in zip(parts, (mean, logvar, codes, error[None])):
+            parts[name].append(value.cpu())
+    table = {name: torch.cat(values) for name, values in parts.items()}
+    return table | {"reconstruction": table["reconstruction"].sum()}
+
+
+def evaluate(model: Model, dataset: Dataset, n: int, device: torch.device) -> dict[str, object]:
+    """Reconstruction error, KL (whole and per dimension), active dimensions, AUC of codes against the prior, and MIG.
+
+    MIG only where the data set has factors, under protocol LOCATELLO (but for the number of points, if `n` differs).
+    """
+    indices, images = evaluation_points(dataset, n)
+    table = posterior_table(model, images, device)
+    kl = elbo.kl_per_dimension(table["mean"], table["logvar"])
+    prior = torch.randn(table["codes"].shape, generator=torch.Generator().manual_seed(EVALUATION_SEED))
+    half = slice(0, min(n, 5000))
+    result: dict[str, object] = {
+        "reconstruction": round(table["reconstruction"].item(), 4),
+        "kl": round(kl.sum().item(), 4),
+        "kl_per_dimension": [round(v, 4) for v in kl.tolist()],
+        "active_dimensions": metrics.active_dimensions(kl.numpy(), ACTIVE_NATS),
+        "prior_auc": round(metrics.two_sample_auc(prior[half].numpy(), table["codes"][half].numpy(), seed=0), 4),
+    }
+    if dataset.grid is not None:
+        protocol = replace(metrics.LOCATELLO, train_points=n)
+        value = metrics.mig(table["mean"].numpy(), dataset.factors(indices).numpy(), protocol=protocol)
+        result["mig"] = round(value, 4)
+    return result
+
+
+def informed(model: Model, dataset: Dataset, n: int) -> np.ndarray:
+    """How much each code dimension knows about each factor: `I(z_i; v_j) / H(v_j)`, `[d, k]`, in [0, 1]."""
+    indices, images = evaluation_points(dataset, n)
+    table = posterior_table(model, images, next(model.parameters()).device)
+    factors = dataset.factors(indices).numpy()
+    information = mutual_information(table["mean"].numpy(), factors, metrics.LOCATELLO.bins)
+    return information / entropies(factors)
+
+
+def row_labels(kl: Sequence[float], dimensions: Sequence[int], dataset: Dataset, known: np.ndarray | None) -> list[str]:
+    """A label for each row of a traversal: the dimension, its nats, and the factor that it knows most about, if it knows any.
+
+    `known` is what `informed` gives, or None where the data set has no factors.
+    """
+    labels = []
+    for d in dimensions:
+        label = f"z{d} {kl[d]:.1f}"
+        if known is not None and known[d].max() >= KNOWN_SHARE:
+            best = int(known[d].argmax())
+            label += f" {dataset.factor_names[best].replace('_', ' ')} {known[d, best]:.0%}"
+        labels.append(label)
+    return labels

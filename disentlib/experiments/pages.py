@@ -1,0 +1,81 @@
+"""Pieces that every chapter shows: its parameters, what its profiles cost, and the reader's run against the book's."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from types import SimpleNamespace
+
+from disentlib.experiments import places
+from disentlib.experiments.markup import Html, table
+from disentlib.experiments.parameters import notebook_parameters, profiles
+from disentlib.experiments.provenance import provenance
+from disentlib.experiments.records import Record, read_all, select
+from disentlib.experiments.statistics import prediction
+
+__all__ = ["against_ours", "costs", "parameter_table", "published"]
+
+
+def published(**wanted: object) -> list[Record]:
+    """The records that the book quotes, filtered as `select` does; none outside a checkout."""
+    return select(read_all(places.published_records()), **wanted)
+
+
+def parameter_table(p: SimpleNamespace) -> Html:
+    """What each parameter of this notebook means, and its value in this run and in every profile."""
+    known = profiles(p.notebook)
+    source = places.project() / "notebooks" / f"{p.notebook}.ipynb"
+    helps = {q.name: q.help for q in notebook_parameters(source).values()} if source.exists() else {}
+    lines = []
+    for name, value in vars(p).items():
+        if name != "notebook":
+            settings = [_code(known[profile].get(name, "")) for profile in known]
+            lines.append([f"<code>{name}</code>", html.escape(helps.get(name, "")), _code(value), *settings])
+    return table(["parameter", "meaning", "this run", *known], lines, "Parameters: this run and the profiles")
+
+
+def costs(records: Sequence[Record]) -> Html:
+    """Seconds and memory of one training, from records: by profile, data, model and device."""
+    groups: dict[tuple, list[Record]] = {}
+    for r in records:
+        key = (r.spec["profile"], r.spec["dataset"], r.spec["model"], r.environment["device"], r.environment["threads"])
+        groups.setdefault(key, []).append(r)
+    lines = [
+        [*map(str, key), str(len(group)), _range([r.seconds for r in group]), _range([r.peak_memory_mb for r in group])]
+        for key, group in sorted(groups.items())
+    ]
+    head = ["profile", "data", "model", "device", "threads", "runs", "seconds a training", "peak MB"]
+    return table(head, lines or [["not run"] + [""] * 7], "What one training costs") + provenance(records)
+
+
+def against_ours(yours: Record, names: Sequence[str]) -> Html:
+    """This run's values beside the book's runs with the same settings and other seeds (or the same one, run by us)."""
+    same = {k: v for k, v in yours.spec.items() if k not in ("seed", "source")}
+    ours = [
+        r for r in published() if all(r.spec[k] == v for k, v in same.items()) and r.data["hash"] == yours.data["hash"]
+    ]
+    lines = []
+    for name in names:
+        bounds = prediction([float(r.get(name)) for r in ours])
+        value = float(yours.get(name))
+        text = f"{bounds[0]:.3g} … {bounds[1]:.3g} ({len(ours)} runs)" if bounds else "not run"
+        lines.append([name, f"{value:.4g}", text, _judge(value, bounds)])
+    head = ["", "your run", "where ours say one more run falls (95 %)", ""]
+    return table(head, lines, "Your run against ours") + provenance(ours)
+
+
+def _judge(value: float, bounds: tuple[float, float] | None) -> str:
+    if bounds is None:
+        return '<span class="verdict-none">no run of ours has these settings</span>'
+    if bounds[0] <= value <= bounds[1]:
+        return '<span class="verdict-inside">inside</span>'
+    return '<span class="verdict-below">outside: another version of torch, other data, or a change in the code</span>'
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:.0f}" if round(low) == round(high) else f"{low:.0f}–{high:.0f}"
+
+
+def _code(value: object) -> str:
+    return f"<code>{html.escape(str(value))}</code>" if value != "" else ""

@@ -1,0 +1,149 @@
+"""Parameters of notebooks: one tagged cell of typed literals, read without running it, and checked strictly.
+
+Papermill itself only warns about a parameter that a notebook does not know. `begin` stops the notebook instead,
+also when plain `papermill` runs it, because the kernel remembers the cell that papermill injected.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import yaml
+
+__all__ = ["Parameter", "ParameterError", "begin", "declared", "notebook_parameters", "profiles", "resolve"]
+
+_PROFILES = Path(__file__).parent / "profiles"
+_INJECTED = "# Parameters"  # how papermill opens the cell that it injects
+_TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list}
+# Smallest allowed value of every number that has one, whichever notebook asks for it.
+LEAST = {
+    "seed": 0, "steps": 1, "batch_size": 1, "code_dims": 1, "image_size": 8, "train_size": 1, "eval_points": 100,
+    "beta": 0.0, "gamma": 0.0, "workers": 1, "width": 1, "columns": 2, "rows": 1,
+}  # fmt: skip
+ABOVE_ZERO = {"lr", "lr_discriminator"}
+
+
+class ParameterError(ValueError):
+    """An unknown, ill-typed or out-of-range parameter; the message lists what is known."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One line of a parameters cell: `name: type = default  # help`. A default of None means: the profile decides."""
+
+    name: str
+    type: str
+    default: object
+    help: str
+
+
+def declared(source: str) -> dict[str, Parameter]:
+    """The parameters that a cell's source declares, by name; ParameterError unless every line is a typed literal."""
+    lines, found = source.splitlines(), {}
+    for node in ast.parse(source).body:
+        plain = isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None
+        if not plain or ast.unparse(node.annotation) not in _TYPES:
+            raise ParameterError(f"a parameters cell holds only `name: type = literal`, not `{ast.unparse(node)}`")
+        comment = lines[node.end_lineno - 1][node.end_col_offset :].partition("#")[2].strip()
+        name = node.target.id
+        found[name] = Parameter(name, ast.unparse(node.annotation), ast.literal_eval(node.value), comment)
+    return found
+
+
+def notebook_parameters(path: str | Path) -> dict[str, Parameter]:
+    """The parameters of a notebook file; ParameterError unless exactly one cell is tagged `parameters`."""
+    cells = json.loads(Path(path).read_text())["cells"]
+    tagged = [c for c in cells if "parameters" in c.get("metadata", {}).get("tags", [])]
+    if len(tagged) != 1:
+        raise ParameterError(f"{path} has {len(tagged)} cells tagged `parameters`; it must have exactly one")
+    return declared("".join(tagged[0]["source"]))
+
+
+def profiles(notebook: str) -> dict[str, dict[str, object]]:
+    """The profiles of a notebook by name: what each sets; ParameterError if the notebook has none.
+
+    A profile with `like: other` starts from the profile of the same name of the notebook `other`.
+    """
+    path = _PROFILES / f"{notebook}.yml"
+    if not path.exists():
+        known = sorted(p.stem for p in _PROFILES.glob("*.yml"))
+        raise ParameterError(f"no profiles for a notebook {notebook!r}; known: {', '.join(known)}")
+    own = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return {name: _inherited(name, dict(settings)) for name, settings in own.items()}
+
+
+def _inherited(name: str, settings: dict[str, object]) -> dict[str, object]:
+    like = settings.pop("like", None)
+    return settings if like is None else profiles(str(like))[name] | settings
+
+
+def resolve(notebook: str, parameters: Mapping[str, Parameter], given: Mapping[str, object]) -> dict[str, object]:
+    """Defaults, then the profile for what is None, then checks: the values a run uses.
+
+    `given` overrides defaults and profile. ParameterError names an unknown parameter, type, profile or range.
+    """
+    unknown = sorted(set(given) - set(parameters))
+    if unknown:
+        raise ParameterError(f"unknown parameter {', '.join(unknown)}; {notebook} takes:\n{_listing(parameters)}")
+    values = {name: p.default for name, p in parameters.items()} | dict(given)
+    known = profiles(notebook)
+    if values["profile"] not in known:
+        raise ParameterError(f"unknown profile {values['profile']!r}; {notebook} has: {', '.join(known)}")
+    profile = known[values["profile"]]
+    values = {name: profile.get(name) if value is None else value for name, value in values.items()}
+    return {name: _checked(parameters[name], value) for name, value in values.items()}
+
+
+def begin(notebook: str, namespace: dict[str, object]) -> SimpleNamespace:
+    """Check this notebook's parameters and return their values; call it with `globals()` right below the parameters.
+
+    Raises ParameterError within the first second for anything that `resolve` refuses.
+    """
+    history = [source for source in namespace.get("In", []) if source]
+    cell = next((s for s in reversed(history) if re.search(r"^profile: str = ", s, re.M)), None)
+    if cell is None:
+        raise ParameterError("run the cell tagged `parameters` first")
+    after = history[len(history) - history[::-1].index(cell) :]
+    injected = [source for source in after if source.startswith(_INJECTED)]
+    parameters = declared(cell)
+    assigned = {t.id for s in injected for n in ast.parse(s).body if isinstance(n, ast.Assign) for t in n.targets}
+    values = resolve(notebook, parameters, {name: namespace[name] for name in [*parameters, *sorted(assigned)]})
+    print(
+        f"{notebook}, profile {values['profile']}: "
+        + ", ".join(f"{k}={v!r}" for k, v in values.items() if k != "profile")
+    )
+    return SimpleNamespace(notebook=notebook, **values)
+
+
+def _checked(parameter: Parameter, value: object) -> object:
+    name, kind = parameter.name, _TYPES[parameter.type]
+    if value is None:
+        raise ParameterError(f"{name} has no value: neither given, nor in the profile")
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ParameterError(
+            f"{name} must be {parameter.type}, got {value!r} ({type(value).__name__}): {parameter.help}"
+        )
+    for item in value if isinstance(value, list) else [value]:
+        _check_range(name, item)
+    return value
+
+
+def _check_range(name: str, value: object) -> None:
+    if isinstance(value, (int, float)) and name.removesuffix("s") in LEAST and value < LEAST[name.removesuffix("s")]:
+        raise ParameterError(f"{name} must be at least {LEAST[name.removesuffix('s')]}, got {value!r}")
+    if isinstance(value, (int, float)) and name in LEAST and value < LEAST[name]:
+        raise ParameterError(f"{name} must be at least {LEAST[name]}, got {value!r}")
+    if name in ABOVE_ZERO and not value > 0:
+        raise ParameterError(f"{name} must be above 0, got {value!r}")
+
+
+def _listing(parameters: Mapping[str, Parameter]) -> str:
+    return "\n".join(f"  {p.name}: {p.type} = {p.default!r}  # {p.help}" for p in parameters.values())

@@ -1,0 +1,133 @@
+"""Run records: what a training was, what came out, and where; JSON, written atomically, validated on reading."""
+
+from __future__ import annotations
+
+import json
+import platform
+import resource
+import subprocess
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from disentlib.data.atomic import replacing
+
+__all__ = ["SCHEMA", "Record", "RecordError", "environment", "read", "read_all", "select", "write"]
+
+SCHEMA = 1
+
+
+class RecordError(RuntimeError):
+    """A record file is broken, incomplete, or of another schema; the message names the file and what to do."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One training. `spec` is everything that was asked for; two records with equal specs have equal ids."""
+
+    id: str
+    schema: int
+    spec: dict
+    data: dict  # name, source, description, count, hash
+    metrics: dict  # name → value, on the evaluation points
+    losses: dict  # name → last mean over training
+    history: dict  # {"steps": […], name: […]}, thinned
+    seconds: float  # of training, without drawing the data or evaluating
+    peak_memory_mb: float
+    environment: dict  # device, threads, versions, commit, clean, date
+
+    def get(self, key: str) -> object:
+        """A value by name, wherever it stands: spec, then hyper-parameters, then metrics; KeyError if nowhere."""
+        for place in (self.spec, self.spec["hyper"], self.metrics):
+            if key in place:
+                return place[key]
+        raise KeyError(f"record {self.id} has no {key!r}")
+
+
+def write(record: Record, path: str | Path) -> Path:
+    """Write a record as JSON; the old file stays whole if the disk is full or the process dies."""
+    text = json.dumps(asdict(record), indent=1, ensure_ascii=False, allow_nan=False)
+    with replacing(path) as part:
+        part.write_text(text + "\n", encoding="utf-8")
+    return Path(path)
+
+
+def read(path: str | Path) -> Record:
+    """Read and validate a record; RecordError says what is wrong with the file."""
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecordError(
+            f"{path} cannot be read as a record ({error}); delete it and run its settings again"
+        ) from error
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        found = content.get("schema") if isinstance(content, dict) else None
+        raise RecordError(f"{path} has record schema {found!r}, this version reads {SCHEMA}; run its settings again")
+    missing = sorted({f.name for f in fields(Record)} ^ set(content))
+    wrong = [f.name for f in fields(Record) if f.name in content and not _fits(content[f.name], f.type)]
+    if missing or wrong:
+        raise RecordError(f"{path} is not a whole record (missing or unknown: {missing}, ill-typed: {wrong})")
+    return Record(**content)
+
+
+def read_all(folder: str | Path) -> list[Record]:
+    """All records of a folder, sorted by file name; an absent folder holds none."""
+    return [read(path) for path in sorted(Path(folder).glob("*.json"))]
+
+
+def select(records: Iterable[Record], **wanted: object) -> list[Record]:
+    """The records whose spec, hyper-parameters or metrics hold all the wanted values, e.g. `model="vae", seed=0`."""
+    return [r for r in records if all(_holds(r, key, value) for key, value in wanted.items())]
+
+
+def environment(device: torch.device) -> dict[str, object]:
+    """Where this process runs, without naming the machine."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU"
+    packages = ("torch", "numpy", "scikit-learn")
+    return {
+        "device": name,
+        "threads": torch.get_num_threads(),
+        "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
+        **_git(),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
+    }
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Largest memory held so far: the GPU's if the run was there, else the process's."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _fits(value: object, annotation: str) -> bool:
+    kinds = {"str": str, "int": int, "dict": dict, "float": (int, float)}
+    return isinstance(value, kinds[annotation]) and not isinstance(value, bool)
+
+
+def _holds(record: Record, key: str, value: object) -> bool:
+    try:
+        return record.get(key) == value
+    except KeyError:
+        return False
+
+
+@lru_cache(maxsize=1)  # the code that runs is the code that was imported, whatever is edited meanwhile
+def _git() -> dict[str, object]:
+    folder = Path(__file__).parents[1]  # the package: a changed README changes no number
+
+    def ask(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            return None
+        return done.stdout.strip()
+
+    changed = ask("status", "--porcelain", "--", ".")
+    return {"commit": ask("rev-parse", "--short", "HEAD"), "clean": changed == "" if changed is not None else None}

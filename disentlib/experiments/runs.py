@@ -1,0 +1,179 @@
+"""One training with one record: spec → data → model → training → evaluation → record."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from disentlib import data, models, training
+from disentlib.data import Dataset
+from disentlib.experiments import places, records
+from disentlib.experiments.evaluation import evaluate
+from disentlib.experiments.records import Record
+from disentlib.models import Model
+
+__all__ = ["Run", "Spec", "run", "run_all"]
+
+HISTORY_POINTS = 40  # enough for a curve in the book, small enough for a record in git
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Everything that decides a training. `source` may be "auto"; a record always says which source it was."""
+
+    dataset: str
+    model: str
+    profile: str
+    seed: int = 0
+    hyper: dict[str, object] = field(default_factory=dict)  # of the model, without its seed
+    source: str = "auto"
+    image_size: int = 64
+    train_size: int | None = None
+    steps: int = 1000
+    batch_size: int = 64
+    precision: str = "float32"
+    eval_points: int = 10_000
+
+    @property
+    def id(self) -> str:
+        """A readable name and 10 hex digits over all settings."""
+        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:10]
+        return f"{self.dataset}-{self.model}-{self.profile}-s{self.seed}-{digest}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training: its record, its model in evaluation mode, its data, and whether it was trained just now."""
+
+    record: Record
+    model: Model
+    dataset: Dataset
+    fresh: bool
+
+
+def run(spec: Spec, reuse: bool = True, progress: bool = True) -> Run:
+    """Train and evaluate what `spec` says and write its record.
+
+    With `reuse`, a finished run of the same spec on the same data is taken instead, and a stopped one is resumed.
+    """
+    dataset = _load(spec.dataset, spec.source, spec.image_size)
+    spec = replace(spec, source=dataset.source)
+    model = models.build(spec.model, dataset.image_shape, seed=spec.seed, **spec.hyper)
+    folder = places.runs() / spec.id
+    record_file, checkpoint = folder / "record.json", folder / "checkpoint.pt"
+    if not reuse:
+        record_file.unlink(missing_ok=True)
+        checkpoint.unlink(missing_ok=True)
+    finished = _finished(record_file, checkpoint, dataset)
+    if finished is None:
+        record = _train(spec, model, dataset, checkpoint, progress)
+        records.write(record, record_file)
+    else:
+        record = finished
+        training.load_weights(model, checkpoint)
+        model.to(training.best_device())
+    _publish(record)
+    return Run(record, model.eval(), dataset, fresh=finished is None)
+
+
+def run_all(specs: Sequence[Spec], workers: int = 1, reuse: bool = True) -> list[Record]:
+    """Train all specs, `workers` at a time with the cores shared between them; the records in the order asked for.
+
+    The first failure is raised when all others are done, so that one bad cell of a grid does not lose the rest.
+    """
+    if workers == 1:
+        return [run(spec, reuse).record for spec in tqdm(specs, desc="runs", unit="run")]
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    # Kernels and torch hold threads that a forked child would inherit locked.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        workers, mp_context=context, initializer=torch.set_num_threads, initargs=(threads,)
+    ) as pool:
+        futures = [pool.submit(_quiet, spec, reuse) for spec in specs]
+        for _ in tqdm(as_completed(futures), total=len(futures), desc="runs", unit="run"):
+            pass
+    return [future.result() for future in futures]
+
+
+def _quiet(spec: Spec, reuse: bool) -> Record:
+    return run(spec, reuse, progress=False).record
+
+
+@lru_cache(maxsize=4)  # a grid of runs draws its images once
+def _load(name: str, source: str, image_size: int) -> Dataset:
+    return data.load(name, source=source, image_size=image_size)
+
+
+def _finished(record_file: Path, checkpoint: Path, dataset: Dataset) -> Record | None:
+    """The record of a finished run on the same data, if its weights are there too."""
+    if not (record_file.exists() and checkpoint.exists()):
+        return None
+    record = records.read(record_file)
+    return record if record.data["hash"] == dataset.content_hash() else None
+
+
+def _train(spec: Spec, model: Model, dataset: Dataset, checkpoint: Path, progress: bool) -> Record:
+    device = training.best_device()
+    history = training.train(
+        model,
+        dataset,
+        steps=spec.steps,
+        batch_size=spec.batch_size,
+        seed=spec.seed,
+        checkpoint=checkpoint,
+        train_size=spec.train_size,
+        precision=spec.precision,
+        progress=progress,
+        device=device,
+    )
+    started = time.perf_counter()
+    metrics = evaluate(model.eval(), dataset, spec.eval_points, device)
+    metrics["evaluation_seconds"] = round(time.perf_counter() - started, 2)
+    return Record(
+        id=spec.id,
+        schema=records.SCHEMA,
+        spec=asdict(spec),
+        data=_describe(dataset),
+        metrics=metrics,
+        losses=history.last(),
+        history=_thinned(history),
+        seconds=round(history.seconds, 2),
+        peak_memory_mb=round(records.peak_memory_mb(device), 1),
+        environment=records.environment(device),
+    )
+
+
+def _describe(dataset: Dataset) -> dict[str, object]:
+    return {
+        "name": dataset.name,
+        "source": dataset.source,
+        "description": dataset.description,
+        "count": len(dataset),
+        "image_shape": list(dataset.image_shape),
+        "hash": dataset.content_hash(),
+    }
+
+
+def _thinned(history: training.History) -> dict[str, list]:
+    every = max(1, -(-len(history.steps) // HISTORY_POINTS))
+    keep = slice(every - 1, None, every)
+    curves = {name: [float(f"{v:.5g}") for v in values[keep]] for name, values in history.losses.items()}
+    return {"steps": history.steps[keep], **curves}
+
+
+def _publish(record: Record) -> None:
+    """While a chapter of the book is executed, its records go beside it."""
+    folder = os.environ.get("DISENTLIB_PUBLISH")
+    if folder:
+        records.write(record, Path(folder) / f"{record.id}.json")

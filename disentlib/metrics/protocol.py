@@ -1,0 +1,27 @@
+"""The published protocols: every constant of a metric in one place, so that no metric has a silent default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["LOCATELLO", "Protocol"]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Constants of one published protocol. A table never mixes two of them."""
+
+    name: str
+    source: str
+    train_points: int  # points that a metric fits on
+    test_points: int  # points that it is scored on
+    bins: int  # equal-width bins per code dimension, over that dimension's own range
+
+
+LOCATELLO = Protocol(
+    name="locatello",
+    source="Locatello et al. 2019, unsupervised_study_v1",
+    train_points=10_000,
+    test_points=5_000,
+    bins=20,
+)

@@ -1,0 +1,46 @@
+"""Models: one module each; `build` makes one by name."""
+
+from __future__ import annotations
+
+import inspect
+
+from disentlib.models.base import Losses, Model
+from disentlib.models.beta_gvae import BetaGVAE
+from disentlib.models.beta_vae import BetaVAE
+from disentlib.models.vae import VAE
+
+__all__ = ["BetaGVAE", "BetaVAE", "Losses", "Model", "VAE", "build", "hyperparameters", "names"]
+
+_MODELS: dict[str, type[Model]] = {"vae": VAE, "beta_vae": BetaVAE, "beta_gvae": BetaGVAE}
+
+
+def names() -> tuple[str, ...]:
+    """The models that `build` knows."""
+    return tuple(_MODELS)
+
+
+def hyperparameters(name: str) -> dict[str, object]:
+    """The hyper-parameters of a model and their defaults; ValueError for an unknown name.
+
+    >>> hyperparameters("vae")
+    {'code_dims': 10, 'likelihood': 'bernoulli', 'lr': 0.0001, 'seed': 0}
+    """
+    if name not in _MODELS:
+        raise ValueError(f"unknown model {name!r}; known: {', '.join(_MODELS)}")
+    signature = inspect.signature(_MODELS[name].__init__)
+    return {key: p.default for key, p in signature.parameters.items() if key not in ("self", "image_shape")}
+
+
+def build(name: str, image_shape: tuple[int, int, int], **hyper: object) -> Model:
+    """The model `name` for images `(c, h, w)`; ValueError for an unknown name or hyper-parameter.
+
+    >>> build("beta_vae", image_shape=(1, 32, 32), beta=4.0).code_dims
+    10
+    """
+    known = hyperparameters(name)
+    unknown = sorted(set(hyper) - set(known))
+    if unknown:
+        raise ValueError(f"{name} has no hyper-parameter {', '.join(unknown)}; it takes {', '.join(known)}")
+    model = _MODELS[name](tuple(image_shape), **hyper)
+    model.settings = {"model": name, **known, **hyper}
+    return model

@@ -1,0 +1,119 @@
+"""Networks as plain modules: layer tables, no training.
+
+Every image enters in [0, 1] and every decoder answers in logits; a sigmoid belongs to the likelihood.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["CHANNELS", "ConvDecoder", "ConvEncoder", "GaussianEncoder", "LatentDiscriminator", "Trunk", "trunk_of"]
+
+# The field's 64×64 stack (Higgins et al. 2017; reading G7): four k4 s2 convolutions. Smaller images drop the first ones.
+CHANNELS = (32, 32, 64, 64)
+HIDDEN = 256
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """The convolutional pyramid for one image shape: `channels` of each k4 s2 layer, `side` after the last."""
+
+    image_shape: tuple[int, int, int]
+    channels: tuple[int, ...]
+    side: int
+
+    @property
+    def features(self) -> int:
+        return self.channels[-1] * self.side**2
+
+
+def trunk_of(image_shape: tuple[int, int, int]) -> Trunk:
+    """The pyramid for images `(c, h, w)`: halve while the side is even and above 4, at least twice, down to at most 8.
+
+    64 → 32 → 16 → 8 → 4, 32 → … → 4, 28 → 14 → 7. ValueError for a size that this cannot take.
+
+    >>> trunk_of((1, 32, 32)).channels, trunk_of((1, 28, 28)).side
+    ((32, 64, 64), 7)
+    """
+    channels, height, width = image_shape
+    side, halvings = height, 0
+    while side % 2 == 0 and side > 4 and halvings < len(CHANNELS):
+        side, halvings = side // 2, halvings + 1
+    if channels < 1 or height != width or halvings < 2 or side > 8:
+        raise ValueError(
+            f"the networks take square images whose side halves evenly at least twice, down to at most 8 pixels "
+            f"(28, 32, 48, 64, 128, …); got {channels}×{height}×{width}"
+        )
+    return Trunk(image_shape, CHANNELS[len(CHANNELS) - halvings :], side)
+
+
+def _check_code_dims(code_dims: int) -> None:
+    if not isinstance(code_dims, int) or isinstance(code_dims, bool) or code_dims < 1:
+        raise ValueError(f"code_dims must be a whole number of at least 1, got {code_dims!r}")
+
+
+class ConvEncoder(nn.Sequential):
+    """Images `[n, c, h, w]` → `outputs` numbers each, `[n, outputs]`: the pyramid, one hidden layer of 256, a linear head."""
+
+    def __init__(self, image_shape: tuple[int, int, int], outputs: int) -> None:
+        trunk = trunk_of(image_shape)
+        sizes = (image_shape[0], *trunk.channels)
+        convolutions = [m for a, b in zip(sizes, sizes[1:]) for m in (nn.Conv2d(a, b, 4, 2, 1), nn.ReLU())]
+        super().__init__(
+            *convolutions, nn.Flatten(), nn.Linear(trunk.features, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, outputs)
+        )
+
+
+class ConvDecoder(nn.Sequential):
+    """Codes `[n, d]` → logits `[n, c, h, w]`: the encoder's pyramid, mirrored."""
+
+    def __init__(self, image_shape: tuple[int, int, int], code_dims: int) -> None:
+        _check_code_dims(code_dims)
+        trunk = trunk_of(image_shape)
+        sizes = (*reversed(trunk.channels), image_shape[0])
+        deconvolutions = [m for a, b in zip(sizes, sizes[1:]) for m in (nn.ConvTranspose2d(a, b, 4, 2, 1), nn.ReLU())]
+        super().__init__(
+            nn.Linear(code_dims, HIDDEN),
+            nn.ReLU(),
+            nn.Linear(HIDDEN, trunk.features),
+            nn.ReLU(),
+            nn.Unflatten(1, (trunk.channels[-1], trunk.side, trunk.side)),
+            *deconvolutions[:-1],  # the last layer answers in logits
+        )
+
+
+class GaussianEncoder(nn.Module):
+    """Images `[n, c, h, w]` → the posterior's mean and log-variance, each float32 `[n, d]`."""
+
+    def __init__(self, image_shape: tuple[int, int, int], code_dims: int) -> None:
+        super().__init__()
+        _check_code_dims(code_dims)
+        self.body = ConvEncoder(image_shape, 2 * code_dims)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        mean, logvar = self.body(images).float().chunk(2, dim=1)
+        return mean, logvar
+
+
+class LatentDiscriminator(nn.Sequential):
+    """Codes `[n, d]` → one logit each, `[n]`: FactorVAE's MLP (Kim & Mnih 2018) with a single output (reading G7)."""
+
+    def __init__(self, code_dims: int, width: int = 1000, hidden_layers: int = 5) -> None:
+        _check_code_dims(code_dims)
+        if width < 1 or hidden_layers < 1:
+            raise ValueError(
+                f"a discriminator needs width and hidden_layers of at least 1, got {width}, {hidden_layers}"
+            )
+        sizes = (code_dims, *[width] * hidden_layers)
+        hidden = [m for a, b in zip(sizes, sizes[1:]) for m in (nn.Linear(a, b), nn.LeakyReLU(0.2))]
+        super().__init__(*hidden, nn.Linear(width, 1), nn.Flatten(0))
+
+
+def seeded(build: type[nn.Module], *arguments: object, seed: int) -> nn.Module:
+    """`build(*arguments)` with its initial weights drawn from `seed`, leaving torch's global generator as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return build(*arguments)
