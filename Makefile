@@ -39,7 +39,7 @@ run: $(READY)  ## one notebook: make run NB=beta_gvae PROFILE=laptop ARGS="-p se
 	$(BIN)/python -m disentlib run $(NB) --profile $(PROFILE) $(ARGS)
 
 bench: $(READY)  ## steps per second of the training loop against a plain one
-	$(BIN)/python -m disentlib.bench
+	$(BIN)/python tests/bench_training.py
 
 clean:
 	rm -rf _build runs/notebooks

@@ -23,6 +23,7 @@ __all__ = [
     "image_grids",
     "plane",
     "show",
+    "sweep",
     "traverse",
     "use_style",
 ]
@@ -95,7 +96,7 @@ def traverse(
 def image_grid(
     images: Tensor, rows: Sequence[str] = (), boxes: Mapping[int, str] | None = None, title: str = ""
 ) -> Figure:
-    """One grid of images `[rows, columns, c, h, w]` in [0, 1], with a label a row and a coloured box round some rows."""
+    """One grid of images `[rows, columns, c, h, w]` in [0, 1], a label a row, and a coloured box round some rows."""
     height = _WIDTH * images.shape[0] / images.shape[1]
     figure, axes = plt.subplots(figsize=(_WIDTH, min(height, 10)))
     _draw_grid(axes, images, rows, boxes or {}, title)
@@ -130,8 +131,14 @@ def curves(axes: Axes, runs: Mapping[str, Sequence[Mapping[str, list]]], key: st
     axes.legend(frameon=False)
 
 
-def dots(axes: Axes, values: Mapping[str, Sequence[float]], intervals: Mapping[str, tuple[float, float] | None],
-         ylabel: str, colours: Mapping[str, str] | None = None, paper: Mapping[str, float] | None = None) -> None:  # fmt: skip
+def dots(
+    axes: Axes,
+    values: Mapping[str, Sequence[float]],
+    intervals: Mapping[str, tuple[float, float] | None],
+    ylabel: str,
+    colours: Mapping[str, str] | None = None,
+    paper: Mapping[str, float] | None = None,
+) -> None:
     """Each seed as a point, the interval of the mean as a bar, the paper's value as a hollow diamond."""
     for position, (label, points) in enumerate(values.items()):
         colour = (colours or COLOURS).get(label, "#0072B2")
@@ -145,6 +152,13 @@ def dots(axes: Axes, values: Mapping[str, Sequence[float]], intervals: Mapping[s
             )
     axes.set_xticks(range(len(values)), [LABELS.get(label, label) for label in values])
     axes.set(ylabel=ylabel, xlim=(-0.5, len(values) - 0.5))
+
+
+def sweep(axes: Axes, points: Mapping[float, Sequence[float]], colour: str, label: str) -> None:
+    """Values against a swept parameter: each seed as a point, their means joined by a line."""
+    for x, values in points.items():
+        axes.scatter([x] * len(values), values, s=14, alpha=0.5, color=colour)
+    axes.plot(list(points), [np.mean(values) for values in points.values()], color=colour, label=label)
 
 
 def plane(axes: Axes, groups: Mapping[str, Sequence[tuple[float, float]]], xlabel: str, ylabel: str,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 __all__ = ["CHANNELS", "ConvDecoder", "ConvEncoder", "GaussianEncoder", "LatentDiscriminator", "Trunk", "trunk_of"]
 
-# The field's 64×64 stack (Higgins et al. 2017; reading G7): four k4 s2 convolutions. Smaller images drop the first ones.
+# The field's 64×64 stack (Higgins et al. 2017; reading G7): four k4 s2 convolutions. Smaller images drop the first.
 CHANNELS = (32, 32, 64, 64)
 HIDDEN = 256
 
@@ -56,7 +56,7 @@ def _check_code_dims(code_dims: int) -> None:
 
 
 class ConvEncoder(nn.Sequential):
-    """Images `[n, c, h, w]` → `outputs` numbers each, `[n, outputs]`: the pyramid, one hidden layer of 256, a linear head."""
+    """Images `[n, c, h, w]` → `outputs` numbers each, `[n, outputs]`: the pyramid, one hidden layer, a linear head."""
 
     def __init__(self, image_shape: tuple[int, int, int], outputs: int) -> None:
         trunk = trunk_of(image_shape)

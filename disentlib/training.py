@@ -5,6 +5,8 @@ from __future__ import annotations
 import pickle
 import signal
 import time
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -27,10 +29,15 @@ HELD_BYTES = (
     2 * 2**30
 )  # a training set up to this size is held as uint8 on the device; a larger one is drawn batch by batch
 _FORMAT = 1
+# What zipfile and torch raise for files that are cut short or damaged.
+_UNREADABLE = (
+    RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError,
+    pickle.UnpicklingError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 class NonFiniteLoss(ArithmeticError):
-    """A loss became infinite or NaN; the message says which, at which step, and where the last good checkpoint is."""
+    """A loss or a weight became infinite or NaN; the message says which, at which step, and what checkpoint is good."""
 
 
 class CheckpointError(RuntimeError):
@@ -57,7 +64,7 @@ def best_device() -> torch.device:
 
 @lru_cache(maxsize=4)
 def training_images(dataset: Dataset, train_size: int | None, device: torch.device) -> Tensor:
-    """The images that a training of this size uses, uint8 `[n, c, h, w]` on `device`; indices from a fixed generator."""
+    """The images that a training of this size uses, uint8 `[n, c, h, w]` on `device`; a fixed subset."""
     chunks = subset_indices(len(dataset), train_size).split(1024)
     bar = tqdm(chunks, desc=f"{dataset.name} ({dataset.source})", unit="k images", disable=len(chunks) < 8, leave=False)
     return torch.cat([dataset.bytes(chunk, device) for chunk in bar])
@@ -73,7 +80,7 @@ def subset_indices(count: int, train_size: int | None) -> Tensor:
 
 
 class Batches:
-    """Batch `step` of an endless shuffled stream; a function of seed and step alone, so that a resumed run sees the same."""
+    """Batch `step` of an endless shuffled stream: a function of seed and step alone, so a resumed run sees the same."""
 
     def __init__(
         self, dataset: Dataset, train_size: int | None, batch_size: int, seed: int, device: torch.device
@@ -107,7 +114,7 @@ def train(
     batch_size: int = 64,
     seed: int = 0,
     checkpoint: str | Path | None = None,
-    checkpoint_every: int = 2000,
+    checkpoint_every: int = 500,
     log_every: int = 50,
     train_size: int | None = None,
     device: torch.device | str | None = None,
@@ -121,20 +128,22 @@ def train(
     autocast on CPU or GPU. `compile`: None, or a mode of torch.compile ("default"; "reduce-overhead" uses CUDA graphs).
     With `checkpoint`, an existing file is resumed, bit-identically on the CPU, and one is written every
     `checkpoint_every` steps, at the end, and on SIGINT or SIGTERM. Raises ValueError for settings out of range,
-    CheckpointError for a file of another training, NonFiniteLoss for an infinite or NaN loss.
+    CheckpointError for a file of another training, NonFiniteLoss for an infinite or NaN loss or weight.
 
     >>> from disentlib import data, models
     >>> digits = data.load("mnist", source="rendered")
     >>> train(models.build("vae", digits.image_shape), digits, steps=2, log_every=1, progress=False).steps
     [1, 2]
     """
-    _check(model, dataset, steps, checkpoint_every, log_every, precision)
+    _check(model, dataset, precision)
+    counts = {"steps": steps, "batch_size": batch_size, "checkpoint_every": checkpoint_every, "log_every": log_every}
+    _check_counts(**counts, **({} if train_size is None else {"train_size": train_size}))
     device = torch.device(device) if device is not None else best_device()
     model.to(device, memory_format=torch.channels_last).train()
     batches = Batches(dataset, train_size, batch_size, seed, device)
     identity = _identity(model, dataset, batch_size, seed, train_size, precision)
     run = _Run(model, torch.Generator(device).manual_seed(seed), identity, Path(checkpoint) if checkpoint else None)
-    run.resume()
+    run.resume(steps)
     if compile is not None:
         for network in model.children():
             network.compile(mode=compile)
@@ -199,7 +208,7 @@ class _Run:
         return f"; the last good checkpoint is {self.checkpoint} (step {self.saved_step})"
 
     def save(self) -> None:
-        """Write a checkpoint, unless there is none to write or a pending loss is not finite (then NonFiniteLoss)."""
+        """Write a checkpoint, if one is wanted; NonFiniteLoss instead if a pending loss or a weight is not finite."""
         if self.checkpoint is None or self.saved_step == self.step:
             return
         pending = self._finite_pending() if self.pending else None
@@ -207,7 +216,7 @@ class _Run:
             "format": _FORMAT,
             "identity": self.identity,
             "step": self.step,
-            "model": self.model.state_dict(),
+            "model": self._finite_weights(),
             "optimisers": {name: o.state_dict() for name, o in self.model.optimisers.items()},
             "generator": self.generator.get_state(),
             "history": asdict(self.history),
@@ -217,11 +226,22 @@ class _Run:
             torch.save(state, part)
         self.saved_step = self.step
 
-    def resume(self) -> None:
+    def _finite_weights(self) -> dict[str, Tensor]:
+        """The model's state. Its losses are from before the update, so that they can be finite where it is not."""
+        weights = self.model.state_dict()
+        for name, value in weights.items():
+            if not value.isfinite().all():
+                raise NonFiniteLoss(f"the weights {name!r} are not finite after step {self.step}{self.where()}")
+        return weights
+
+    def resume(self, steps: int) -> None:
+        """Take up the checkpoint, if there is one; CheckpointError if it is not one of the way to `steps`."""
         if self.checkpoint is None or not self.checkpoint.exists():
             return
         state = _read(self.checkpoint)
         _check_same(self.checkpoint, state["identity"], self.identity)
+        if state["step"] > steps:
+            raise CheckpointError(f"{self.checkpoint} is at step {state['step']}, beyond the {steps} asked for")
         self.model.load_state_dict(state["model"])
         for name, optimiser in self.model.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
@@ -234,19 +254,26 @@ class _Run:
 def load_weights(model: Model, checkpoint: str | Path) -> int:
     """Put a checkpoint's weights into a model built with the same settings and return the step they are from.
 
-    CheckpointError if the file cannot be read or was written for other settings.
+    CheckpointError if the file cannot be read or was written for other settings or other images.
     """
     state = _read(Path(checkpoint))
-    _check_same(Path(checkpoint), state["identity"]["model"], dict(model.settings))
-    model.load_state_dict(state["model"])
+    _check_same(Path(checkpoint), {"model": state["identity"]["model"]}, {"model": _settings(model)})
+    try:
+        model.load_state_dict(state["model"])
+    except RuntimeError as error:
+        raise CheckpointError(f"{checkpoint} holds the weights of another network ({error})") from error
     return state["step"]
+
+
+def _settings(model: Model) -> dict[str, object]:
+    return dict(model.settings) or {"model": type(model).__name__}
 
 
 def _identity(
     model: Model, dataset: Dataset, batch_size: int, seed: int, train_size: int | None, precision: str
 ) -> dict[str, object]:
     return {
-        "model": dict(model.settings) or {"model": type(model).__name__},
+        "model": _settings(model),
         "data": f"{dataset.name} ({dataset.source}) {dataset.content_hash()}",
         "batch_size": batch_size,
         "seed": seed,
@@ -257,10 +284,13 @@ def _identity(
 
 def _read(path: Path) -> dict:
     try:
+        with zipfile.ZipFile(path) as archive:  # torch.load does not compare checksums
+            if damaged := archive.testzip():
+                raise ValueError(f"{damaged} is damaged")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"there is no checkpoint {path}") from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except _UNREADABLE as error:
         raise CheckpointError(f"{path} is not a readable checkpoint ({error}); delete it to start again") from error
     if not isinstance(state, dict) or state.get("format") != _FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of format {_FORMAT}; delete it to start again")
@@ -268,17 +298,29 @@ def _read(path: Path) -> dict:
 
 
 def _check_same(path: Path, found: dict, wanted: dict) -> None:
+    there, here = _flat(found), _flat(wanted)
     different = [
-        f"{key}: {found.get(key)!r} there, {wanted[key]!r} here" for key in wanted if found.get(key) != wanted[key]
+        f"{key}: {there.get(key)!r} there, {here.get(key)!r} here"
+        for key in there | here
+        if there.get(key) != here.get(key)
     ]
     if different:
-        raise CheckpointError(f"{path} belongs to another training ({'; '.join(different)})")
+        raise CheckpointError(f"{path} belongs to another training ({'; '.join(different)}); delete it to start again")
 
 
-def _check(model: Model, dataset: Dataset, steps: int, checkpoint_every: int, log_every: int, precision: str) -> None:
-    for name, value in {"steps": steps, "checkpoint_every": checkpoint_every, "log_every": log_every}.items():
+def _flat(identity: dict) -> dict[str, object]:
+    """The identity with the model's settings spread out as `model.beta`, so that a message can name one."""
+    spread = {"model" if key == "model" else f"model.{key}": value for key, value in identity["model"].items()}
+    return spread | {key: value for key, value in identity.items() if key != "model"}
+
+
+def _check_counts(**counts: int) -> None:
+    for name, value in counts.items():
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+
+
+def _check(model: Model, dataset: Dataset, precision: str) -> None:
     if precision not in PRECISIONS:
         raise ValueError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
     if tuple(model.image_shape) != tuple(dataset.image_shape):
@@ -302,7 +344,7 @@ class _Stop:
 
 @contextmanager
 def _stop_signals() -> Iterator[_Stop]:
-    """While inside, SIGINT and SIGTERM ask the loop to end after the current step, so that a checkpoint can be written."""
+    """While inside, SIGINT and SIGTERM ask the loop to end after the current step, with a checkpoint."""
     stop, before = _Stop(), {}
 
     def ask(*_: object) -> None:

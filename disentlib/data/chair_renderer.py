@@ -29,7 +29,7 @@ GRID = FactorGrid(
 # As many views round the circle, and from as many heights, as the published set has.
 AZIMUTHS = tuple(2 * pi * i / 31 for i in range(31))
 ELEVATIONS = (radians(18), radians(34))
-SCALES = (0.75, 0.85, 0.95, 1.05)
+SCALES = (0.68, 0.77, 0.86, 0.95)
 HALF_WIDTHS = (0.26, 0.34, 0.42, 0.50)
 BACK_HEIGHTS = (0.36, 0.46, 0.56, 0.66, 0.76)
 HALF_DEPTH, SEAT_HEIGHT, EYE_HEIGHT = 0.38, 0.54, 0.60

@@ -5,6 +5,7 @@ from disentlib.experiments.evaluation import informed, row_labels
 from disentlib.experiments.markup import Html, table
 from disentlib.experiments.pages import against_ours, costs, parameter_table, published
 from disentlib.experiments.parameters import begin
+from disentlib.experiments.pictures import against, loss_curves, seed_dots, summary, traversals
 from disentlib.experiments.provenance import provenance
 from disentlib.experiments.records import Record, read_all, select
 from disentlib.experiments.runs import Run, Spec, run, run_all
@@ -19,6 +20,7 @@ __all__ = [
     "Row",
     "Run",
     "Spec",
+    "against",
     "against_ours",
     "begin",
     "bootstrap",
@@ -28,6 +30,7 @@ __all__ = [
     "costs",
     "informed",
     "interval_of",
+    "loss_curves",
     "ordering",
     "paired",
     "parameter_table",
@@ -37,7 +40,10 @@ __all__ = [
     "run",
     "row_labels",
     "run_all",
+    "seed_dots",
     "select",
+    "summary",
     "table",
+    "traversals",
     "vae_spec",
 ]

@@ -30,8 +30,9 @@ def chapter_file(name: str) -> Path:
 
 
 def source_hash(source: Path) -> str:
-    """16 hex digits over what decides a page's content besides the package: the notebook's cells and its profiles."""
-    cells = [(c["cell_type"], "".join(c["source"])) for c in json.loads(source.read_text(encoding="utf-8"))["cells"]]
+    """16 hex digits over what decides a page besides the package: cells, their tags and captions, and the profiles."""
+    content = json.loads(source.read_text(encoding="utf-8"))["cells"]
+    cells = [(c["cell_type"], "".join(c["source"]), _shown(c["metadata"])) for c in content]
     settings = profiles(source.stem)
     return hashlib.sha256(json.dumps([cells, settings], sort_keys=True).encode()).hexdigest()[:16]
 
@@ -59,6 +60,7 @@ def publish(source: Path, parameters: Mapping[str, object]) -> Path:
         **{k: v for k, v in records.environment(best_device()).items() if k in ("device", "commit", "clean", "date")},
     }
     clean(notebook)
+    notebook.cells.insert(1, _freshness(source.stem, stamp))
     notebook.metadata[_KEY] = stamp
     chapter = chapter_file(source.stem)
     with replacing(chapter) as part:
@@ -67,32 +69,70 @@ def publish(source: Path, parameters: Mapping[str, object]) -> Path:
 
 
 def clean(notebook: nbformat.NotebookNode) -> None:
-    """Drop progress bars, run-time metadata and paths of this machine; fold the injected parameters."""
+    """Drop progress bars, run-time metadata and paths of this machine; fold the injected parameters.
+
+    A numbered figure may hold nothing but its picture: what a figure's cell shows below it becomes a cell of its own.
+    """
     notebook.metadata = {k: v for k, v in notebook.metadata.items() if k in ("kernelspec", "language_info")}
+    notebook.cells = [piece for cell in notebook.cells for piece in _pieces(_cleaned(cell))]
     for number, cell in enumerate(notebook.cells):
-        tags = cell.metadata.get("tags", [])
-        cell.metadata = {k: v for k, v in cell.metadata.items() if k in ("tags", "mystnb")}
         cell.id = f"cell-{number}"
-        if cell.cell_type != "code":
-            continue
+
+
+def _freshness(name: str, stamp: Mapping[str, object]) -> nbformat.NotebookNode:
+    """The line below the title that says when and how this page was executed."""
+    given = " ".join(f"-p {key} {value}" for key, value in stamp["parameters"].items())
+    where = f"commit {stamp['commit']}, " if stamp["commit"] else ""
+    text = (
+        f"Executed on {stamp['date']} UTC in {stamp['seconds']} s ({where}{stamp['device']}) by "
+        f"<code>python -m disentlib publish {name} {given}</code>. Trainings finished before are reused; every "
+        f"table and figure names its runs."
+    )
+    return nbformat.v4.new_markdown_cell(f'<p class="freshness">{text}</p>')
+
+
+def _cleaned(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    tags = cell.metadata.get("tags", [])
+    cell.metadata = _shown(cell.metadata)
+    if cell.cell_type == "code":
         if "injected-parameters" in tags:
             cell.metadata["tags"] = [*tags, "hide-input"]
             cell.metadata["mystnb"] = {"code_prompt_show": "Parameters of this run", "code_prompt_hide": "Hide"}
         cell.outputs = [_without_paths(o) for o in cell.outputs if o.get("name") != "stderr"]
+    return cell
+
+
+def _pieces(cell: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    """The cell, and, for a numbered figure, a markdown cell with the HTML that stood below its picture."""
+    if "figure" not in cell.metadata.get("mystnb", {}):
+        return [cell]
+    below = [o["data"]["text/html"] for o in cell.outputs if "text/html" in o.get("data", {})]
+    cell.outputs = [o for o in cell.outputs if "text/html" not in o.get("data", {})]
+    return [cell, *map(nbformat.v4.new_markdown_cell, below)]
 
 
 def _without_paths(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """The output with the folders of this machine cut off; images have none."""
-    for place, key in ((output, "text"), *((output.get("data", {}), k) for k in ("text/plain", "text/html"))):
+    data = output.get("data", {})
+    for place, key in ((output, "text"), *((data, key) for key in data if key.startswith("text/"))):
         if isinstance(place.get(key), str):
-            for folder in (
-                places.runs(),
-                places.project(),
-                Path.home(),
-                Path(os.environ.get("DISENTLIB_DATA", "/none")),
-            ):
-                place[key] = re.sub(re.escape(f"{folder}/"), "", place[key])
+            place[key] = _relative(place[key])
     return output
+
+
+def _relative(text: str) -> str:
+    """`text` with `/here/file` as `file` and `/here` alone as `.`, for each folder that belongs to this machine."""
+    known = [places.runs(), places.project(), os.environ.get("DISENTLIB_DATA"), Path.home()]
+    for folder in [Path(f) for f in known if f]:
+        if folder != Path(folder.anchor):  # without the root no path or address would be whole
+            here = rf"(?<![\w.]){re.escape(str(folder))}"
+            text = re.sub(rf"{here}(?![\w./-])", ".", re.sub(rf"{here}/", "", text))
+    return text
+
+
+def _shown(metadata: Mapping[str, object]) -> dict[str, object]:
+    """The part of a cell's metadata that the book shows: its tags, its caption."""
+    return {key: value for key, value in metadata.items() if key in ("tags", "mystnb")}
 
 
 @contextmanager

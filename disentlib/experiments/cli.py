@@ -34,7 +34,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     run.add_argument("--profile", help="short for -p profile NAME")
     run.add_argument(
-        "-o", "--output", type=Path, help="the executed notebook (default: in runs/notebooks/, named after its parameters)"
+        "-o",
+        "--output",
+        type=Path,
+        help="the executed notebook (default: in runs/notebooks/, named after its parameters)",
     )
     run.add_argument("--keep", action="store_true", help="also put its records into book/records/")
     run.set_defaults(do=_run)
@@ -89,7 +92,7 @@ def _chapters(options: argparse.Namespace) -> int:
     for path, why in needed.items():
         if why or path.stem in chapters.LIVE:
             print(f"{path.stem}: {why or 'live'}, executing", flush=True)
-            chapters.publish(path, {})
+            chapters.publish(path, {"reuse": False} if path.stem in chapters.LIVE else {})
     return 0
 
 

@@ -16,7 +16,16 @@ from disentlib.losses import elbo
 from disentlib.metrics.mig import entropies, mutual_information
 from disentlib.models import Model
 
-__all__ = ["evaluate", "evaluation_points", "informed", "posterior_table", "row_labels"]
+__all__ = [
+    "SCORES",
+    "check_scores",
+    "evaluate",
+    "evaluation_points",
+    "informed",
+    "posterior_table",
+    "row_labels",
+    "score",
+]
 
 EVALUATION_SEED = 1_000_003  # not a seed of any training
 ACTIVE_NATS = 0.1  # a dimension with less KL than this carries nothing worth a name
@@ -26,7 +35,7 @@ _CHUNK = 250
 
 @lru_cache(maxsize=4)
 def evaluation_points(dataset: Dataset, n: int) -> tuple[Tensor, Tensor]:
-    """`n` indices drawn with replacement from a fixed generator, int64 `[n]`, and their images as uint8 `[n, c, h, w]`."""
+    """`n` indices drawn with replacement from a fixed generator, int64 `[n]`; their images, uint8 `[n, c, h, w]`."""
     generator = torch.Generator().manual_seed(EVALUATION_SEED)
     indices = torch.randint(len(dataset), (n,), generator=generator)
     return indices, torch.cat([dataset.bytes(chunk) for chunk in indices.split(1000)])
@@ -34,7 +43,7 @@ def evaluation_points(dataset: Dataset, n: int) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def posterior_table(model: Model, images: Tensor, device: torch.device) -> dict[str, Tensor]:
-    """One pass over uint8 images `[n, c, h, w]`: `mean`, `logvar`, one sample `codes` (each `[n, d]`), and `reconstruction` `[]`.
+    """One pass over uint8 images `[n, c, h, w]`: `mean`, `logvar`, a sample `codes` (`[n, d]`), and `reconstruction`.
 
     The reconstruction error is that of the bound: from a posterior sample, nats or squared error per image.
     """
@@ -86,7 +95,7 @@ def informed(model: Model, dataset: Dataset, n: int) -> np.ndarray:
 
 
 def row_labels(kl: Sequence[float], dimensions: Sequence[int], dataset: Dataset, known: np.ndarray | None) -> list[str]:
-    """A label for each row of a traversal: the dimension, its nats, and the factor that it knows most about, if it knows any.
+    """A label for each row of a traversal: the dimension, its nats, and the factor it knows most about, if any.
 
     `known` is what `informed` gives, or None where the data set has no factors.
     """
@@ -98,3 +107,39 @@ def row_labels(kl: Sequence[float], dimensions: Sequence[int], dataset: Dataset,
             label += f" {dataset.factor_names[best].replace('_', ' ')} {known[d, best]:.0%}"
         labels.append(label)
     return labels
+
+
+def _factor_vae(model: Model, dataset: Dataset, device: torch.device) -> float:
+    generator = torch.Generator().manual_seed(EVALUATION_SEED)
+    return metrics.factor_vae(
+        dataset, lambda images: model.encode(images.to(device)), protocol=metrics.LOCATELLO, generator=generator
+    )
+
+
+def _dci(model: Model, dataset: Dataset, device: torch.device) -> float:
+    """DCI's disentanglement part (reading D12), fitted on the first evaluation points and tested on the next."""
+    train, test = metrics.LOCATELLO.train_points, metrics.LOCATELLO.test_points
+    indices, images = evaluation_points(dataset, train + test)
+    codes = posterior_table(model, images, device)["mean"].numpy()
+    factors = dataset.factors(indices).numpy()
+    parts = (codes[:train], factors[:train], codes[train:], factors[train:])
+    return metrics.dci(*parts, protocol=metrics.LOCATELLO, workers=torch.get_num_threads()).disentanglement
+
+
+# Scores that take minutes a model, all under protocol LOCATELLO: computed only where a notebook asks for them.
+SCORES = {"factor_vae": _factor_vae, "dci": _dci}
+
+
+def check_scores(names: Sequence[str]) -> None:
+    """ValueError for a name that is not in `SCORES`."""
+    unknown = sorted(set(names) - set(SCORES))
+    if unknown:
+        raise ValueError(f"unknown metric {', '.join(unknown)}; known: {', '.join(SCORES)}")
+
+
+@torch.no_grad()
+def score(model: Model, dataset: Dataset, names: Sequence[str]) -> dict[str, float]:
+    """The named scores of a trained model; LookupError where the data set has no factors."""
+    check_scores(names)
+    device = next(model.parameters()).device
+    return {name: round(SCORES[name](model, dataset, device), 4) for name in names}

@@ -24,5 +24,5 @@ def table(head: Sequence[str], lines: Sequence[Sequence[str]], caption: str) -> 
     """A plain HTML table in the book's style; cells are HTML already."""
     top = "".join(f"<th>{cell}</th>" for cell in head)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in line) + "</tr>" for line in lines)
-    text = f'<table class="book-table"><caption>{caption}</caption><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
-    return Html(f'<div class="table-box">{text}</div>')
+    text = f"<caption>{caption}</caption><thead><tr>{top}</tr></thead><tbody>{body}</tbody>"
+    return Html(f'<div class="table-box"><table class="book-table">{text}</table></div>')

@@ -45,8 +45,8 @@ def parse_value(text: str, parameter: Parameter | None) -> object:
 def execute(source: Path, output: Path, parameters: Mapping[str, object], live: bool = True) -> Path:
     """Run `source` with `parameters` and write the executed notebook to `output`.
 
-    The output appears only when every cell has run: what a failed or killed run leaves is `<output>.part.ipynb`. A killed
-    kernel's partial notebook looks like a success, so nothing but this rename says that a run is complete.
+    The output appears only when every cell has run: what a failed or killed run leaves is `<output>.part.ipynb`. A
+    killed kernel's partial notebook looks like a success, so nothing but this rename says that a run is complete.
     ParameterError before anything starts; papermill's own error for a failing cell.
     """
     resolve(source.stem, notebook_parameters(source), parameters)

@@ -31,7 +31,9 @@ def parameter_table(p: SimpleNamespace) -> Html:
         if name != "notebook":
             settings = [_code(known[profile].get(name, "")) for profile in known]
             lines.append([f"<code>{name}</code>", html.escape(helps.get(name, "")), _code(value), *settings])
-    return table(["parameter", "meaning", "this run", *known], lines, "Parameters: this run and the profiles")
+    listing = table(["parameter", "meaning", "this run", *known], lines, "Parameters: this run and the profiles")
+    summary = f"What each parameter means, and what the profiles {', '.join(known)} set"
+    return Html(f'<details class="parameters"><summary>{summary}</summary>{listing.text}</details>')
 
 
 def costs(records: Sequence[Record]) -> Html:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,19 +47,33 @@ class Parameter:
 def declared(source: str) -> dict[str, Parameter]:
     """The parameters that a cell's source declares, by name; ParameterError unless every line is a typed literal."""
     lines, found = source.splitlines(), {}
-    for node in ast.parse(source).body:
+    for node in _statements(source):
         plain = isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None
         if not plain or ast.unparse(node.annotation) not in _TYPES:
             raise ParameterError(f"a parameters cell holds only `name: type = literal`, not `{ast.unparse(node)}`")
-        comment = lines[node.end_lineno - 1][node.end_col_offset :].partition("#")[2].strip()
-        name = node.target.id
-        found[name] = Parameter(name, ast.unparse(node.annotation), ast.literal_eval(node.value), comment)
+        rest = lines[node.end_lineno - 1].encode()[node.end_col_offset :].decode()  # ast counts in bytes
+        name, comment = node.target.id, rest.partition("#")[2].strip()
+        found[name] = Parameter(name, ast.unparse(node.annotation), _literal(name, node.value), comment)
     return found
+
+
+def _statements(source: str) -> list[ast.stmt]:
+    try:
+        return ast.parse(source).body
+    except SyntaxError as error:
+        raise ParameterError(f"a parameters cell that is not Python: {error}") from error
+
+
+def _literal(name: str, value: ast.expr) -> object:
+    try:
+        return ast.literal_eval(value)
+    except ValueError:
+        raise ParameterError(f"the default of {name} must be a literal, not `{ast.unparse(value)}`") from None
 
 
 def notebook_parameters(path: str | Path) -> dict[str, Parameter]:
     """The parameters of a notebook file; ParameterError unless exactly one cell is tagged `parameters`."""
-    cells = json.loads(Path(path).read_text())["cells"]
+    cells = json.loads(Path(path).read_text(encoding="utf-8"))["cells"]
     tagged = [c for c in cells if "parameters" in c.get("metadata", {}).get("tags", [])]
     if len(tagged) != 1:
         raise ParameterError(f"{path} has {len(tagged)} cells tagged `parameters`; it must have exactly one")
@@ -93,7 +108,7 @@ def resolve(notebook: str, parameters: Mapping[str, Parameter], given: Mapping[s
         raise ParameterError(f"unknown parameter {', '.join(unknown)}; {notebook} takes:\n{_listing(parameters)}")
     values = {name: p.default for name, p in parameters.items()} | dict(given)
     known = profiles(notebook)
-    if values["profile"] not in known:
+    if values["profile"] not in tuple(known):
         raise ParameterError(f"unknown profile {values['profile']!r}; {notebook} has: {', '.join(known)}")
     profile = known[values["profile"]]
     values = {name: profile.get(name) if value is None else value for name, value in values.items()}
@@ -114,10 +129,7 @@ def begin(notebook: str, namespace: dict[str, object]) -> SimpleNamespace:
     parameters = declared(cell)
     assigned = {t.id for s in injected for n in ast.parse(s).body if isinstance(n, ast.Assign) for t in n.targets}
     values = resolve(notebook, parameters, {name: namespace[name] for name in [*parameters, *sorted(assigned)]})
-    print(
-        f"{notebook}, profile {values['profile']}: "
-        + ", ".join(f"{k}={v!r}" for k, v in values.items() if k != "profile")
-    )
+    print(f"{notebook}: profile {values['profile']}")
     return SimpleNamespace(notebook=notebook, **values)
 
 
@@ -141,6 +153,8 @@ def _check_range(name: str, value: object) -> None:
         raise ParameterError(f"{name} must be at least {LEAST[name.removesuffix('s')]}, got {value!r}")
     if isinstance(value, (int, float)) and name in LEAST and value < LEAST[name]:
         raise ParameterError(f"{name} must be at least {LEAST[name]}, got {value!r}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ParameterError(f"{name} must be a finite number, got {value!r}")
     if name in ABOVE_ZERO and not value > 0:
         raise ParameterError(f"{name} must be above 0, got {value!r}")
 

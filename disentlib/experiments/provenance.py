@@ -47,5 +47,6 @@ def _detail(record: Record) -> str:
     tree = {True: "clean", False: "changed", None: "unknown"}[environment["clean"]]
     return (
         f"{record.id}: {record.spec['steps']} steps in {record.seconds:.0f} s, {environment['threads']} thread(s), "
-        f"torch {environment['versions']['torch']}, commit {environment['commit']} ({tree} tree), data {record.data['hash']}"
+        f"torch {environment['versions']['torch']}, commit {environment['commit']} ({tree} tree), "
+        f"data {record.data['hash']}"
     )

@@ -6,6 +6,7 @@ import json
 import platform
 import resource
 import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -20,6 +21,11 @@ from disentlib.data.atomic import replacing
 __all__ = ["SCHEMA", "Record", "RecordError", "environment", "read", "read_all", "select", "write"]
 
 SCHEMA = 1
+_INSIDE = {
+    "spec": ("dataset", "model", "profile", "seed", "hyper", "steps"),
+    "data": ("name", "source", "description", "image_shape", "hash"),
+    "environment": ("device", "threads", "versions", "commit", "clean", "date"),
+}
 
 
 class RecordError(RuntimeError):
@@ -69,10 +75,12 @@ def read(path: str | Path) -> Record:
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         found = content.get("schema") if isinstance(content, dict) else None
         raise RecordError(f"{path} has record schema {found!r}, this version reads {SCHEMA}; run its settings again")
-    missing = sorted({f.name for f in fields(Record)} ^ set(content))
     wrong = [f.name for f in fields(Record) if f.name in content and not _fits(content[f.name], f.type)]
+    missing = sorted({f.name for f in fields(Record)} ^ set(content)) + ([] if wrong else _lacking(content))
     if missing or wrong:
-        raise RecordError(f"{path} is not a whole record (missing or unknown: {missing}, ill-typed: {wrong})")
+        raise RecordError(
+            f"{path} is not a whole record (missing or unknown: {missing}, ill-typed: {wrong}); run its settings again"
+        )
     return Record(**content)
 
 
@@ -103,7 +111,13 @@ def peak_memory_mb(device: torch.device) -> float:
     """Largest memory held so far: the GPU's if the run was there, else the process's."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux kibibytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def _lacking(content: dict) -> list[str]:
+    """What pages read inside a record's parts and this one has not, as `data.hash`."""
+    return [f"{part}.{key}" for part, keys in _INSIDE.items() for key in keys if key not in content.get(part, keys)]
 
 
 def _fits(value: object, annotation: str) -> bool:

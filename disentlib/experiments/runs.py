@@ -19,7 +19,7 @@ from tqdm import tqdm
 from disentlib import data, models, training
 from disentlib.data import Dataset
 from disentlib.experiments import places, records
-from disentlib.experiments.evaluation import evaluate
+from disentlib.experiments.evaluation import check_scores, evaluate, score
 from disentlib.experiments.records import Record
 from disentlib.models import Model
 
@@ -62,20 +62,23 @@ class Run:
     fresh: bool
 
 
-def run(spec: Spec, reuse: bool = True, progress: bool = True) -> Run:
+def run(spec: Spec, reuse: bool = True, progress: bool = True, scores: Sequence[str] = ()) -> Run:
     """Train and evaluate what `spec` says and write its record.
 
     With `reuse`, a finished run of the same spec on the same data is taken instead, and a stopped one is resumed.
+    `scores`: metrics that take minutes (see `evaluation.SCORES`), added to the record if it has not got them yet;
+    ValueError for an unknown one, before anything is trained.
     """
+    check_scores(scores)
     dataset = _load(spec.dataset, spec.source, spec.image_size)
     spec = replace(spec, source=dataset.source)
     model = models.build(spec.model, dataset.image_shape, seed=spec.seed, **spec.hyper)
     folder = places.runs() / spec.id
     record_file, checkpoint = folder / "record.json", folder / "checkpoint.pt"
-    if not reuse:
+    finished = _finished(record_file, checkpoint, dataset) if reuse else None
+    if finished is None and (record_file.exists() or not reuse):  # it is of other data, or not wanted
         record_file.unlink(missing_ok=True)
         checkpoint.unlink(missing_ok=True)
-    finished = _finished(record_file, checkpoint, dataset)
     if finished is None:
         record = _train(spec, model, dataset, checkpoint, progress)
         records.write(record, record_file)
@@ -83,6 +86,10 @@ def run(spec: Spec, reuse: bool = True, progress: bool = True) -> Run:
         record = finished
         training.load_weights(model, checkpoint)
         model.to(training.best_device())
+    missing = [name for name in scores if name not in record.metrics]
+    if missing:
+        record = replace(record, metrics=record.metrics | score(model.eval(), dataset, missing))
+        records.write(record, record_file)
     _publish(record)
     return Run(record, model.eval(), dataset, fresh=finished is None)
 
@@ -93,7 +100,7 @@ def run_all(specs: Sequence[Spec], workers: int = 1, reuse: bool = True) -> list
     The first failure is raised when all others are done, so that one bad cell of a grid does not lose the rest.
     """
     if workers == 1:
-        return [run(spec, reuse).record for spec in tqdm(specs, desc="runs", unit="run")]
+        return _one_by_one(specs, reuse)
     threads = max(1, (os.cpu_count() or 1) // workers)
     # Kernels and torch hold threads that a forked child would inherit locked.
     context = multiprocessing.get_context("spawn")
@@ -104,6 +111,18 @@ def run_all(specs: Sequence[Spec], workers: int = 1, reuse: bool = True) -> list
         for _ in tqdm(as_completed(futures), total=len(futures), desc="runs", unit="run"):
             pass
     return [future.result() for future in futures]
+
+
+def _one_by_one(specs: Sequence[Spec], reuse: bool) -> list[Record]:
+    found, failures = [], []
+    for spec in tqdm(specs, desc="runs", unit="run"):
+        try:
+            found.append(run(spec, reuse).record)
+        except Exception as error:  # the rest of the grid first
+            failures.append(error)
+    if failures:
+        raise failures[0]
+    return found
 
 
 def _quiet(spec: Spec, reuse: bool) -> Record:

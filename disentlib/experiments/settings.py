@@ -16,7 +16,7 @@ LIKELIHOOD = {"dsprites": "bernoulli", "mnist": "bernoulli", "celeba": "squared_
 def vae_spec(p: SimpleNamespace, dataset: str, model: str, **changed: object) -> Spec:
     """The spec of one model of the VAE family under the parameters `p` of a notebook.
 
-    Each hyper-parameter comes from `changed`, else from `p`, else from the model; so do seed, image_size and train_size.
+    Each hyper-parameter comes from `changed`, else from `p`, else from the model; so do the spec's own fields.
     """
     given = {"likelihood": LIKELIHOOD[dataset], **vars(p), **changed}
     hyper = {name: given.get(name, default) for name, default in hyperparameters(model).items() if name != "seed"}

@@ -88,14 +88,15 @@ def _by_seed(records: Sequence[Record]) -> list[Record]:
 
 
 def _paired(first: Sequence[Record], second: Sequence[Record], metric: str) -> Interval | None:
-    if not (first and second):
-        return None
-    return paired(*({r.spec["seed"]: float(r.get(metric)) for r in side} for side in (first, second)))
+    values = [{r.spec["seed"]: float(r.get(metric)) for r in side} for side in (first, second)]
+    return paired(*values) if set(values[0]) & set(values[1]) else None
 
 
 def _agreement(printed: float, ours: Interval | None) -> tuple[str, str]:
     if ours is None:
         return "none", NOT_RUN
+    if printed == 0:
+        return "none", "the paper prints a tie"
     if ours.low is None or ours.high is None:
         return "none", "one seed"
     if ours.low <= 0 <= ours.high:

@@ -1,6 +1,6 @@
 """Losses: pure functions of tensors, one module a family; each names its equation.
 
-All losses are in nats, summed over pixels and dimensions and averaged over the batch, unless a docstring says otherwise.
+All are in nats, summed over pixels and dimensions and averaged over the batch, unless a docstring says otherwise.
 """
 
 from disentlib.losses import adversarial, elbo

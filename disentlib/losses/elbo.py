@@ -55,7 +55,7 @@ def gaussian_kl(mean: Tensor, logvar: Tensor) -> Tensor:
 def bernoulli_nll(logits: Tensor, images: Tensor) -> Tensor:
     """`−ln p(x|z)` of independent Bernoulli pixels, in nats: summed over pixels, averaged over the batch.
 
-    `logits`: any real numbers, `[n, c, h, w]`; `images`: the same shape, in [0, 1] (values between are cross-entropies).
+    `logits`: any real numbers, `[n, c, h, w]`; `images`: the same shape, in [0, 1] (in between: cross-entropies).
 
     >>> round(bernoulli_nll(torch.zeros(2, 1, 4, 4), torch.ones(2, 1, 4, 4)).item(), 3)  # 16 ln 2
     11.09

@@ -16,6 +16,12 @@ class Protocol:
     train_points: int  # points that a metric fits on
     test_points: int  # points that it is scored on
     bins: int  # equal-width bins per code dimension, over that dimension's own range
+    # FactorVAE metric; a vote is one batch of images that share the value of one factor
+    vote_batch: int  # images a vote
+    train_votes: int  # votes that the majority-vote classifier is made of
+    test_votes: int  # votes that it is scored on
+    variance_points: int  # images behind each dimension's global variance
+    prune_std: float  # a dimension with a smaller standard deviation, in code units, does not vote
 
 
 LOCATELLO = Protocol(
@@ -24,4 +30,9 @@ LOCATELLO = Protocol(
     train_points=10_000,
     test_points=5_000,
     bins=20,
+    vote_batch=64,
+    train_votes=10_000,
+    test_votes=5_000,
+    variance_points=10_000,
+    prune_std=0.05,
 )

@@ -45,9 +45,9 @@ class Model(nn.Module, ABC):
 
 
 def adam(parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, float] = (0.9, 0.999)) -> torch.optim.Adam:
-    """Adam in its fused form (one kernel per update instead of one per tensor); ValueError unless lr > 0."""
-    if not lr > 0:
-        raise ValueError(f"a learning rate must be positive, got {lr!r}")
+    """Adam in its fused form (one kernel per update instead of one per tensor); ValueError unless 0 < lr < ∞."""
+    if not 0 < lr < float("inf"):
+        raise ValueError(f"a learning rate (lr) must be a positive number, got {lr!r}")
     return torch.optim.Adam(parameters, lr=lr, betas=betas, fused=True)
 
 

@@ -67,7 +67,7 @@ class BetaGVAE(AutoencoderModel):
         return named_losses(loss, terms) | own
 
     def autoencoder_loss(self, images: Tensor, generator: torch.Generator) -> tuple[ElboTerms, Tensor, Tensor]:
-        """The bound's terms, the adversarial term, and eq. 7 as a loss. The discriminator's weights take no gradient."""
+        """The bound's terms, the adversarial term, and eq. 7 as a loss, which gives the discriminator no gradient."""
         terms = self.autoencoder.elbo_terms(images, generator)
         self.discriminator.requires_grad_(False)
         adversarial = adversarial_term(self.discriminator(terms.codes), self.form)

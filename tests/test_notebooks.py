@@ -1,0 +1,73 @@
+"""Every notebook runs under Papermill in the smoke profile; what must stop a notebook does stop it."""
+
+import json
+import time
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+
+from disentlib.experiments import notebooks
+from disentlib.experiments.parameters import ParameterError
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+pytestmark = pytest.mark.notebook
+
+
+@pytest.fixture(autouse=True)
+def own_runs(tmp_path, monkeypatch):
+    """No run of an earlier session answers for this one."""
+    monkeypatch.setenv("DISENTLIB_RUNS", str(tmp_path / "runs"))
+    monkeypatch.delenv("DISENTLIB_DATA", raising=False)
+
+
+@pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda path: path.stem)
+def test_smoke_profile_runs_and_leaves_records(source, tmp_path):
+    started = time.monotonic()
+    output = notebooks.execute(source, tmp_path / source.name, {"profile": "smoke"}, live=False)
+    seconds = time.monotonic() - started
+    executed = nbformat.read(output, as_version=4)
+    outputs = [o for cell in executed.cells for o in cell.get("outputs", [])]
+    assert not [o for o in outputs if o.output_type == "error"]
+    assert sum("image/png" in o.get("data", {}) for o in outputs) >= 2
+    records = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/record.json")]
+    assert records and all(r["spec"]["profile"] == "smoke" and r["metrics"]["kl"] >= 0 for r in records)
+    assert seconds < 180, f"the smoke profile took {seconds:.0f} s; it should take under a minute on two idle cores"
+
+
+def test_plain_papermill_stops_at_an_unknown_parameter(tmp_path):
+    with pytest.raises(papermill.PapermillExecutionError, match="unknown parameter betta"):
+        papermill.execute_notebook(
+            str(ROOT / "notebooks" / "quickstart.ipynb"),
+            str(tmp_path / "out.ipynb"),
+            {"betta": 3.0},
+            progress_bar=False,
+        )
+
+
+def test_plain_papermill_stops_at_an_ill_typed_parameter(tmp_path):
+    with pytest.raises(papermill.PapermillExecutionError, match="beta must be float"):
+        papermill.execute_notebook(
+            str(ROOT / "notebooks" / "quickstart.ipynb"),
+            str(tmp_path / "out.ipynb"),
+            {"beta": "four"},
+            progress_bar=False,
+        )
+
+
+def test_a_failing_notebook_leaves_no_output_under_its_name(tmp_path):
+    source = ROOT / "notebooks" / "quickstart.ipynb"
+    output = tmp_path / "out.ipynb"
+    with pytest.raises(papermill.PapermillExecutionError, match="unknown source"):
+        notebooks.execute(source, output, {"profile": "smoke", "source": "elsewhere"}, live=False)
+    assert not output.exists()
+    assert output.with_suffix(".part.ipynb").exists()
+
+
+def test_the_runner_refuses_before_starting_a_kernel(tmp_path):
+    source = ROOT / "notebooks" / "quickstart.ipynb"
+    with pytest.raises(ParameterError, match="unknown parameter betta"):
+        notebooks.execute(source, tmp_path / "out.ipynb", {"betta": 3.0}, live=False)
+    assert not list(tmp_path.glob("*.ipynb"))
