@@ -145,7 +145,7 @@ def train(
     run = _Run(model, torch.Generator(device).manual_seed(seed), identity, Path(checkpoint) if checkpoint else None)
     run.resume(steps)
     if compile is not None:
-        for network in model.children():
+        for network in model.networks:
             network.compile(mode=compile)
     with _stop_signals() as stopped, _bar(run, steps, progress) as bar:
         started = time.perf_counter() - run.history.seconds

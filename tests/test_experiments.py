@@ -142,9 +142,7 @@ def test_a_comparison_shows_the_claim_our_interval_and_every_seed(make_record: M
     head, ours, absent = cells(shown)
     assert head[1] == "paper" and absent[1:] == ["2.000", "not run", "–", "not run"]
     assert ours[0] == "β-VAE" and ours[1] == "2.000" and ours[3] == "1.00, 2.00, 3.00" and ours[4] == "inside"
-    assert ours[2].replace("\N{NO-BREAK SPACE}", " ") == bootstrap([3.0, 1.0, 2.0]).text(2).replace(
-        "\N{NO-BREAK SPACE}", " "
-    )
+    assert ours[2] == bootstrap([3.0, 1.0, 2.0]).text(2)
     assert all(r.id in shown for r in made)
 
 
@@ -252,16 +250,13 @@ def test_a_posterior_table_does_not_depend_on_its_chunks(toy: Dataset, model: mo
     assert ((whole["codes"] - whole["mean"]) / sigma).std() == pytest.approx(1, abs=0.1)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="evaluate() draws prior and posterior noise from one seed: AUC of a collapsed code < ½"
-)
 def test_a_collapsed_posterior_cannot_be_told_from_the_prior(toy: Dataset) -> None:
     built = models.build("vae", toy.image_shape, code_dims=10)
     torch.nn.init.zeros_(built.autoencoder.encoder.body[-1].weight)
     torch.nn.init.zeros_(built.autoencoder.encoder.body[-1].bias)
-    found = evaluate(built, toy, 1000, torch.device("cpu"))
+    found = evaluate(built, toy, 500, torch.device("cpu"))
     assert found["kl"] == 0
-    assert found["prior_auc"] == pytest.approx(0.5, abs=4 * (1001 / (12 * 500**2)) ** 0.5)
+    assert found["prior_auc"] == pytest.approx(0.5, abs=4 * (501 / (12 * 250**2)) ** 0.5)
 
 
 def test_informed_knows_a_factor_that_a_dimension_holds(toy: Dataset) -> None:
@@ -294,6 +289,7 @@ SPEC = Spec(
 @pytest.fixture
 def on_toy(toy: Dataset, runs_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(runs, "_load", lambda *_: toy)
+    monkeypatch.setattr(training, "best_device", lambda: torch.device("cpu"))  # a GPU's sums need not repeat
     return runs_folder
 
 
@@ -326,9 +322,9 @@ def test_a_run_writes_a_record_and_is_reused(on_toy: Path, toy: Dataset) -> None
     assert first.fresh and not second.fresh and second.record == first.record
     assert records.read(on_toy / SPEC.id / "record.json") == first.record
     assert first.record.spec == dataclasses.asdict(SPEC) and first.record.data["hash"] == toy.content_hash()
-    codes = [r.model.encode(toy.images(torch.arange(5), training.best_device())) for r in (first, second)]
-    assert torch.equal(*codes) and not second.model.training
-    assert not second.model.state_dict().keys() - first.model.state_dict().keys()
+    weights = [{name: w.cpu() for name, w in r.model.state_dict().items()} for r in (first, second)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0] | weights[1])
+    assert not second.model.training and not first.model.training
 
 
 def test_another_seed_or_setting_is_another_run(on_toy: Path) -> None:
@@ -394,8 +390,9 @@ def test_a_bad_cell_of_a_grid_does_not_lose_the_rest(on_toy: Path) -> None:
 
 
 def test_two_workers_give_the_records_of_one(runs_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = dataclasses.replace(SPEC, dataset="mnist", source="bundled", train_size=64, steps=3)
-    specs = [dataclasses.replace(spec, source="rendered", seed=seed) for seed in (1, 0)]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(training, "best_device", lambda: torch.device("cpu"))
+    specs = [dataclasses.replace(SPEC, dataset="mnist", train_size=64, steps=3, seed=seed) for seed in (1, 0)]
     together = run_all(specs, workers=2)
     monkeypatch.setenv("DISENTLIB_RUNS", str(runs_folder / "alone"))
     alone = run_all(specs)

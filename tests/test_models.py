@@ -201,6 +201,15 @@ def test_gamma_adds_a_gradient_in_proportion_and_the_sign_turns_it_round(images:
 
 
 @pytest.mark.parametrize("form", ADVERSARIAL_TERMS)
+def test_the_term_that_is_asked_for_is_the_one_that_is_used(form: str, images: Tensor) -> None:
+    model = build("beta_gvae", adversarial_term=form)
+    with torch.no_grad():
+        d = model.discriminator(model.autoencoder.elbo_terms(images, generator()).codes).double().sigmoid()
+    expected = {"probability": d, "log": d.log(), "logit": d.log() - (1 - d).log()}[form].mean()
+    torch.testing.assert_close(model.step(images, generator())["adversarial"].double(), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ADVERSARIAL_TERMS)
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_encoder_climbs_d_with_sign_one_and_descends_with_minus_one(form: str, sign: int, images: Tensor) -> None:
     """Reading G1: one small step on the autoencoder's loss against a fixed discriminator, with the noise held."""

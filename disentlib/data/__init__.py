@@ -10,11 +10,11 @@ from disentlib.data.dataset import Dataset
 from disentlib.data.files import DataError, MissingData
 from disentlib.data.grid import FactorGrid
 
-__all__ = ["DataError", "Dataset", "FactorGrid", "MissingData", "load", "names"]
+__all__ = ["SOURCES", "DataError", "Dataset", "FactorGrid", "MissingData", "load", "names"]
 
 # A data set is one module of this room with `load_real(root, image_size, download)` and `load_rendered(image_size)`.
 _MODULES = {"dsprites": "dsprites", "mnist": "mnist", "celeba": "celeba", "chairs": "chairs"}
-_SOURCES = ("auto", "real", "rendered")
+SOURCES = ("auto", "real", "rendered")
 
 
 def names() -> tuple[str, ...]:
@@ -41,8 +41,8 @@ def load(
     """
     if name not in _MODULES:
         raise ValueError(f"unknown data set {name!r}; known: {', '.join(_MODULES)}")
-    if source not in _SOURCES:
-        raise ValueError(f"unknown source {source!r}; known: {', '.join(_SOURCES)}")
+    if source not in SOURCES:
+        raise ValueError(f"unknown source {source!r}; known: {', '.join(SOURCES)}")
     if image_size is not None and not (isinstance(image_size, int) and 8 <= image_size <= 512):
         raise ValueError(f"image_size must be a whole number of pixels in 8…512, got {image_size!r}")
     module = import_module(f"disentlib.data.{_MODULES[name]}")

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from disentlib.data import files
 from disentlib.data.chair_renderer import load_rendered

@@ -19,7 +19,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
-from tqdm.auto import tqdm
+from tqdm import tqdm
+
+from disentlib.data.atomic import replacing
 
 __all__ = ["DataError", "MissingData", "Pictures", "decode", "download", "locate", "resize", "verify"]
 
@@ -68,18 +70,13 @@ def download(url: str, target: Path, checksum: str | None = None, opener: Callab
     `checksum` as in `verify`; `opener` maps the address to an open response with `.headers` and `.read(n)`.
     Raises DataError with the address for whatever goes wrong: no connection, a refusal, too few bytes, another content.
     """
-    # A hidden sibling: the same disk, so that the last step is one atomic rename; the process number keeps runs apart.
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _receive(url, temporary, opener)
-        if checksum:
-            verify(temporary, checksum)
-        os.replace(temporary, target)
+        with replacing(target) as part:
+            _receive(url, part, opener)
+            if checksum:
+                verify(part, checksum)
     except (OSError, ValueError, http.client.HTTPException, DataError) as error:
         raise DataError(f"could not download {url} to {target}: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _receive(url: str, target: Path, opener: Callable[[str], Any]) -> None:

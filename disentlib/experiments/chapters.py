@@ -43,7 +43,10 @@ def stale(source: Path) -> str | None:
     if not chapter.exists():
         return "missing"
     stamp = json.loads(chapter.read_text(encoding="utf-8"))["metadata"].get(_KEY, {})
-    return None if stamp.get("source_hash") == source_hash(source) else "stale"
+    if stamp.get("source_hash") != source_hash(source):
+        return "stale"
+    smoke = stamp.get("parameters", {}).get("profile") == "smoke" and source.stem not in LIVE
+    return "only smoke-tested" if smoke else None
 
 
 def publish(source: Path, parameters: Mapping[str, object]) -> Path:
@@ -88,7 +91,7 @@ def _freshness(name: str, stamp: Mapping[str, object]) -> nbformat.NotebookNode:
         f"<code>python -m disentlib publish {name} {given}</code>. Trainings finished before are reused; every "
         f"table and figure names its runs."
     )
-    return nbformat.v4.new_markdown_cell(f'<p class="freshness">{text}</p>')
+    return nbformat.v4.new_markdown_cell(f'<p class="freshness">{text}</p>', id="freshness")
 
 
 def _cleaned(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:

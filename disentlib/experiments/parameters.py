@@ -17,6 +17,10 @@ from types import SimpleNamespace
 
 import yaml
 
+from disentlib import data, models, training
+from disentlib.experiments.evaluation import SCORES
+from disentlib.losses.adversarial import ADVERSARIAL_TERMS
+
 __all__ = ["Parameter", "ParameterError", "begin", "declared", "notebook_parameters", "profiles", "resolve"]
 
 _PROFILES = Path(__file__).parent / "profiles"
@@ -28,6 +32,13 @@ LEAST = {
     "beta": 0.0, "gamma": 0.0, "workers": 1, "width": 1, "columns": 2, "rows": 1,
 }  # fmt: skip
 ABOVE_ZERO = {"lr", "lr_discriminator"}
+# What a name or each item of a list may be.
+CHOICES = {
+    "source": data.SOURCES, "datasets": data.names(), "scored": data.names(), "models": models.names(),
+    "precision": training.PRECISIONS, "compile": ("none", "default", "reduce-overhead", "max-autotune"),
+    "adversarial_term": ADVERSARIAL_TERMS, "adversarial_terms": ADVERSARIAL_TERMS, "adversarial_sign": (1, -1),
+    "scores": tuple(SCORES),
+}  # fmt: skip
 
 
 class ParameterError(ValueError):
@@ -149,6 +160,9 @@ def _checked(parameter: Parameter, value: object) -> object:
 
 
 def _check_range(name: str, value: object) -> None:
+    if name in CHOICES and value not in CHOICES[name]:
+        known = ", ".join(map(str, CHOICES[name]))
+        raise ParameterError(f"unknown {name} {value!r}; known: {known}")
     if isinstance(value, (int, float)) and name.removesuffix("s") in LEAST and value < LEAST[name.removesuffix("s")]:
         raise ParameterError(f"{name} must be at least {LEAST[name.removesuffix('s')]}, got {value!r}")
     if isinstance(value, (int, float)) and name in LEAST and value < LEAST[name]:

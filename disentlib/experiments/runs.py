@@ -19,7 +19,7 @@ from tqdm import tqdm
 from disentlib import data, models, training
 from disentlib.data import Dataset
 from disentlib.experiments import places, records
-from disentlib.experiments.evaluation import check_scores, evaluate, score
+from disentlib.experiments.evaluation import VERSION, check_scores, evaluate, score
 from disentlib.experiments.records import Record
 from disentlib.models import Model
 
@@ -62,12 +62,15 @@ class Run:
     fresh: bool
 
 
-def run(spec: Spec, reuse: bool = True, progress: bool = True, scores: Sequence[str] = ()) -> Run:
+def run(
+    spec: Spec, reuse: bool = True, progress: bool = True, scores: Sequence[str] = (), compile: str = "none"
+) -> Run:
     """Train and evaluate what `spec` says and write its record.
 
     With `reuse`, a finished run of the same spec on the same data is taken instead, and a stopped one is resumed.
     `scores`: metrics that take minutes (see `evaluation.SCORES`), added to the record if it has not got them yet;
-    ValueError for an unknown one, before anything is trained.
+    ValueError for an unknown one, before anything is trained. `compile`: "none", or a mode of torch.compile; it changes
+    how fast the numbers come and not, but for rounding, what they are.
     """
     check_scores(scores)
     dataset = _load(spec.dataset, spec.source, spec.image_size)
@@ -80,44 +83,44 @@ def run(spec: Spec, reuse: bool = True, progress: bool = True, scores: Sequence[
         record_file.unlink(missing_ok=True)
         checkpoint.unlink(missing_ok=True)
     if finished is None:
-        record = _train(spec, model, dataset, checkpoint, progress)
+        record = _train(spec, model, dataset, checkpoint, progress, compile)
         records.write(record, record_file)
     else:
         record = finished
         training.load_weights(model, checkpoint)
         model.to(training.best_device())
-    missing = [name for name in scores if name not in record.metrics]
+    missing = _missing(record, model.eval(), dataset, scores)
     if missing:
-        record = replace(record, metrics=record.metrics | score(model.eval(), dataset, missing))
+        record = replace(record, metrics=record.metrics | missing)
         records.write(record, record_file)
     _publish(record)
     return Run(record, model.eval(), dataset, fresh=finished is None)
 
 
-def run_all(specs: Sequence[Spec], workers: int = 1, reuse: bool = True) -> list[Record]:
+def run_all(specs: Sequence[Spec], workers: int = 1, reuse: bool = True, compile: str = "none") -> list[Record]:
     """Train all specs, `workers` at a time with the cores shared between them; the records in the order asked for.
 
     The first failure is raised when all others are done, so that one bad cell of a grid does not lose the rest.
     """
     if workers == 1:
-        return _one_by_one(specs, reuse)
+        return _one_by_one(specs, reuse, compile)
     threads = max(1, (os.cpu_count() or 1) // workers)
     # Kernels and torch hold threads that a forked child would inherit locked.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
         workers, mp_context=context, initializer=torch.set_num_threads, initargs=(threads,)
     ) as pool:
-        futures = [pool.submit(_quiet, spec, reuse) for spec in specs]
+        futures = [pool.submit(_quiet, spec, reuse, compile) for spec in specs]
         for _ in tqdm(as_completed(futures), total=len(futures), desc="runs", unit="run"):
             pass
     return [future.result() for future in futures]
 
 
-def _one_by_one(specs: Sequence[Spec], reuse: bool) -> list[Record]:
+def _one_by_one(specs: Sequence[Spec], reuse: bool, compile: str) -> list[Record]:
     found, failures = [], []
     for spec in tqdm(specs, desc="runs", unit="run"):
         try:
-            found.append(run(spec, reuse).record)
+            found.append(run(spec, reuse, compile=compile).record)
         except Exception as error:  # the rest of the grid first
             failures.append(error)
     if failures:
@@ -125,8 +128,8 @@ def _one_by_one(specs: Sequence[Spec], reuse: bool) -> list[Record]:
     return found
 
 
-def _quiet(spec: Spec, reuse: bool) -> Record:
-    return run(spec, reuse, progress=False).record
+def _quiet(spec: Spec, reuse: bool, compile: str) -> Record:
+    return run(spec, reuse, progress=False, compile=compile).record
 
 
 @lru_cache(maxsize=4)  # a grid of runs draws its images once
@@ -142,7 +145,7 @@ def _finished(record_file: Path, checkpoint: Path, dataset: Dataset) -> Record |
     return record if record.data["hash"] == dataset.content_hash() else None
 
 
-def _train(spec: Spec, model: Model, dataset: Dataset, checkpoint: Path, progress: bool) -> Record:
+def _train(spec: Spec, model: Model, dataset: Dataset, checkpoint: Path, progress: bool, compile: str) -> Record:
     device = training.best_device()
     history = training.train(
         model,
@@ -155,6 +158,7 @@ def _train(spec: Spec, model: Model, dataset: Dataset, checkpoint: Path, progres
         precision=spec.precision,
         progress=progress,
         device=device,
+        compile=None if compile == "none" else compile,
     )
     started = time.perf_counter()
     metrics = evaluate(model.eval(), dataset, spec.eval_points, device)
@@ -173,6 +177,14 @@ def _train(spec: Spec, model: Model, dataset: Dataset, checkpoint: Path, progres
     )
 
 
+def _missing(record: Record, model: Model, dataset: Dataset, scores: Sequence[str]) -> dict[str, object]:
+    """Metrics that the record has not got, or has from an older way of evaluating."""
+    found: dict[str, object] = {}
+    if record.metrics.get("evaluation_version") != VERSION:
+        found |= evaluate(model, dataset, record.spec["eval_points"], next(model.parameters()).device)
+    return found | score(model, dataset, [name for name in scores if name not in record.metrics])
+
+
 def _describe(dataset: Dataset) -> dict[str, object]:
     return {
         "name": dataset.name,
@@ -186,7 +198,7 @@ def _describe(dataset: Dataset) -> dict[str, object]:
 
 def _thinned(history: training.History) -> dict[str, list]:
     every = max(1, -(-len(history.steps) // HISTORY_POINTS))
-    keep = slice(every - 1, None, every)
+    keep = slice((len(history.steps) - 1) % every, None, every)  # the last point is always one of them
     curves = {name: [float(f"{v:.5g}") for v in values[keep]] for name, values in history.losses.items()}
     return {"steps": history.steps[keep], **curves}
 

@@ -67,6 +67,10 @@ class AutoencoderModel(Model):
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         return {"autoencoder": self._optimiser}
 
+    @property
+    def networks(self) -> list[nn.Module]:
+        return [self.autoencoder.encoder, self.autoencoder.decoder]
+
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of `q(z|x)`, each float32 `[n, code_dims]`."""
         return self.autoencoder.encoder(images)

@@ -31,6 +31,11 @@ class Model(nn.Module, ABC):
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         """All optimisers by name: their state belongs into a checkpoint."""
 
+    @property
+    def networks(self) -> list[nn.Module]:
+        """The modules whose forward passes are the work of a step: what torch.compile is applied to."""
+        return list(self.children())
+
     @abstractmethod
     def step(self, images: Tensor, generator: torch.Generator) -> Losses:
         """One update of everything on images float32 `[n, c, h, w]` in [0, 1] → detached scalars by name."""

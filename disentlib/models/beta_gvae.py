@@ -58,6 +58,10 @@ class BetaGVAE(AutoencoderModel):
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         return super().optimisers | {"discriminator": self._discriminator_optimiser}
 
+    @property
+    def networks(self) -> list[torch.nn.Module]:
+        return [*super().networks, self.discriminator]
+
     def step(self, images: Tensor, generator: torch.Generator) -> Losses:
         terms, adversarial, loss = self.autoencoder_loss(images, generator)
         step_optimiser(self._optimiser, loss)
