@@ -588,3 +588,13 @@ def test_a_failing_execution_leaves_the_old_chapter(demo_book: Path, monkeypatch
 def test_tables_and_figures_are_shown_as_html() -> None:
     joined = tables.table(["a", "b"], [["1", "2"]], "Caption") + provenance([])
     assert cells(joined._repr_html_()) == [["a", "b"], ["1", "2"]] and "<caption>Caption</caption>" in joined.text
+
+
+def test_a_record_leads_back_to_its_spec_and_to_a_changed_one() -> None:
+    spec = runs.Spec("dsprites", "beta_vae", "laptop", seed=3, hyper={"beta": 4.0}, source="rendered")
+    record = SimpleNamespace(id="some", spec=dataclasses.asdict(spec))
+    assert runs.spec_of(record).id == spec.id
+    changed = runs.spec_of(record, seed=7, beta=2.0)
+    assert (changed.seed, changed.hyper, changed.dataset) == (7, {"beta": 2.0}, "dsprites")
+    with pytest.raises(LookupError, match="no setting gamma; it has .*beta"):
+        runs.spec_of(record, gamma=1.0)

@@ -6,12 +6,13 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from disentlib import data, models
-from disentlib.experiments import chapters, notebooks, places
-from disentlib.experiments.parameters import ParameterError, notebook_parameters, profiles
+from disentlib.data import DataError
+from disentlib.experiments import chapters, notebooks, places, records, runs
+from disentlib.experiments.parameters import Parameter, ParameterError, notebook_parameters, profiles
 
 __all__ = ["main"]
 
@@ -21,40 +22,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return options.do(options)
-    except (ParameterError, LookupError) as error:
-        print(f"disentlib: {error}", file=sys.stderr)
+    except (ParameterError, LookupError, records.RecordError, DataError) as error:
+        message = error.args[0] if isinstance(error, KeyError) else error  # a KeyError quotes its message
+        print(f"disentlib: {message}", file=sys.stderr)
         return 2
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m disentlib", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="execute one notebook with parameters")
+    run = _command(commands, "run", _run, "execute one notebook with parameters")
     run.add_argument("notebook", help="its name, such as beta_gvae, or a path")
-    run.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     run.add_argument("--profile", help="short for -p profile NAME")
-    run.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        help="the executed notebook (default: in runs/notebooks/, named after its parameters)",
-    )
+    run.add_argument("-o", "--output", type=Path, help="the executed notebook (default: in runs/notebooks/)")
     run.add_argument("--keep", action="store_true", help="also put its records into book/records/")
-    run.set_defaults(do=_run)
-    publish = commands.add_parser("publish", help="execute one notebook as a chapter of the book")
+    publish = _command(commands, "publish", _publish, "execute one notebook as a chapter of the book")
     publish.add_argument("notebook")
-    publish.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     publish.add_argument("--profile", help="short for -p profile NAME")
     publish.add_argument("--if-missing", action="store_true", help="do nothing if the chapter is there and fresh")
-    publish.set_defaults(do=_publish)
-    pages = commands.add_parser("chapters", help="execute every chapter that is missing or stale, and the live ones")
+    again = _command(commands, "rerun", _rerun, "train again what a record of the book says, changed if you like")
+    again.add_argument("record", help="its id, from the folded line under a figure or table")
+    for command in (run, publish, again):
+        command.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    pages = _command(commands, "chapters", _chapters, "execute each chapter that is missing, stale or live")
     pages.add_argument("--check", action="store_true", help="only say which are, and fail if a committed one is")
-    pages.set_defaults(do=_chapters)
-    listing = commands.add_parser(
-        "list", help="the notebooks with their parameters and profiles, the models and data sets"
-    )
-    listing.set_defaults(do=_list)
+    _command(commands, "list", _list, "the notebooks with parameters and profiles, the models and data sets")
     return parser
+
+
+def _command(commands: argparse._SubParsersAction, name: str, do: Callable, help: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=help)
+    command.set_defaults(do=do)
+    return command
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -94,6 +93,24 @@ def _chapters(options: argparse.Namespace) -> int:
             print(f"{path.stem}: {why or 'live'}, executing", flush=True)
             chapters.publish(path, {"reuse": False} if path.stem in chapters.LIVE else {})
     return 0
+
+
+def _rerun(options: argparse.Namespace) -> int:
+    path = places.published_records() / f"{options.record}.json"
+    if not path.exists():
+        raise LookupError(f"the book has no record {options.record!r}; its records are in book/records/")
+    old = records.read(path)
+    changed = {name: _like(old.get(name), name, text) for name, text in options.parameter}
+    new = runs.run(runs.spec_of(old, **changed), reuse=False).record
+    for name in (name for name, value in new.metrics.items() if isinstance(value, float)):
+        print(f"{name:<20} {new.metrics[name]:>10.4f}   in the book's record: {old.metrics.get(name)}")
+    return 0
+
+
+def _like(value: object, name: str, text: str) -> object:
+    """A value from the command line, of the type that the record has there."""
+    kind = "str" if value is None else type(value).__name__
+    return notebooks.parse_value(text, Parameter(name, kind, value, "the type that the record has"))
 
 
 def _list(_: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from disentlib.experiments.evaluation import VERSION, check_scores, evaluate, sc
 from disentlib.experiments.records import Record
 from disentlib.models import Model
 
-__all__ = ["Run", "Spec", "run", "run_all"]
+__all__ = ["Run", "Spec", "run", "run_all", "spec_of"]
 
 HISTORY_POINTS = 40  # enough for a curve in the book, small enough for a record in git
 
@@ -50,6 +50,17 @@ class Spec:
         """A readable name and 10 hex digits over all settings."""
         digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:10]
         return f"{self.dataset}-{self.model}-{self.profile}-s{self.seed}-{digest}"
+
+
+def spec_of(record: Record, **changed: object) -> Spec:
+    """The spec that a record answers, with settings or hyper-parameters changed; LookupError for an unknown one."""
+    own, hyper = {f.name for f in fields(Spec)} - {"hyper"}, record.spec["hyper"]
+    unknown = sorted(set(changed) - own - set(hyper))
+    if unknown:
+        known = ", ".join([*sorted(own), *hyper])
+        raise LookupError(f"the record {record.id} has no setting {', '.join(unknown)}; it has {known}")
+    chosen = record.spec | {name: value for name, value in changed.items() if name in own}
+    return Spec(**chosen | {"hyper": hyper | {name: value for name, value in changed.items() if name in hyper}})
 
 
 @dataclass(frozen=True)
