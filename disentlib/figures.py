@@ -51,6 +51,7 @@ LABELS = {
 }
 BOXES = ("#D62728", "#2CA02C")  # the papers single out two rows of a grid by a red and a green box
 _WIDTH = 8.0  # inches: the width of the book's text column
+_GRIDS_WIDTH = 9.2  # inches: a little wider, so that several grids with their labels fit side by side
 
 
 def use_style() -> None:
@@ -107,8 +108,8 @@ def image_grids(grids: Mapping[str, Tensor], rows: Mapping[str, Sequence[str]] |
                 boxes: Mapping[str, Mapping[int, str]] | None = None) -> Figure:  # fmt: skip
     """Several grids side by side under their names, as the papers print them."""
     first = next(iter(grids.values()))
-    height = _WIDTH * 1.25 / len(grids) * first.shape[0] / first.shape[1] + 0.5
-    figure, axes = plt.subplots(1, len(grids), figsize=(_WIDTH * 1.25, height), squeeze=False)
+    height = _GRIDS_WIDTH / len(grids) * first.shape[0] / first.shape[1] + 0.3
+    figure, axes = plt.subplots(1, len(grids), figsize=(_GRIDS_WIDTH, height), squeeze=False)
     for panel, (name, images) in zip(axes[0], grids.items()):
         _draw_grid(panel, images, (rows or {}).get(name, ()), (boxes or {}).get(name, {}), name)
     return figure
@@ -199,7 +200,7 @@ def _draw_grid(axes: Axes, images: Tensor, rows: Sequence[str], boxes: Mapping[i
     for spine in axes.spines.values():
         spine.set_visible(False)
     if rows:
-        axes.set_yticks([pad + i * (h + pad) + h / 2 for i in range(r)], rows, fontsize=8)
+        axes.set_yticks([pad + i * (h + pad) + h / 2 for i in range(r)], rows, fontsize=8.5, linespacing=0.95)
         axes.tick_params(axis="y", length=0)
     for row, colour in boxes.items():
         y = row * (h + pad)

@@ -274,7 +274,7 @@ def test_informed_knows_a_factor_that_a_dimension_holds(toy: Dataset) -> None:
 
     known = informed(Reads(), toy, 2000)
     assert known[0, 1] == pytest.approx(1) and known[0, 0] < 0.05 and known[1].max() == pytest.approx(0, abs=1e-9)
-    assert row_labels([3.21, 0.0], [0, 1], toy, known) == ["z0 3.2 x 100%", "z1 0.0"]
+    assert row_labels([3.21, 0.0], [0, 1], toy, known) == ["z0 3.2\nx 100%", "z1 0.0"]
     assert row_labels([3.21, 0.0], [1], toy, None) == ["z1 0.0"]
 
 

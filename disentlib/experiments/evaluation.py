@@ -107,7 +107,7 @@ def row_labels(kl: Sequence[float], dimensions: Sequence[int], dataset: Dataset,
         label = f"z{d} {kl[d]:.1f}"
         if known is not None and known[d].max() >= KNOWN_SHARE:
             best = int(known[d].argmax())
-            label += f" {dataset.factor_names[best].replace('_', ' ')} {known[d, best]:.0%}"
+            label += f"\n{dataset.factor_names[best].replace('_', ' ')} {known[d, best]:.0%}"
         labels.append(label)
     return labels
 
