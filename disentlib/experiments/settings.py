@@ -9,8 +9,8 @@ from disentlib.models import hyperparameters
 
 __all__ = ["LIKELIHOOD", "vae_spec"]
 
-# Reading G4: summed squared error for CelebA, whose printed errors can be nothing else; Bernoulli nats for black and white.
-# For chairs nothing is printed: with a squared error the short laptop runs never leave the empty code, so Bernoulli.
+# Reading G4: summed squared error for CelebA, whose printed errors can be nothing else; Bernoulli nats for black and
+# white. For chairs nothing is printed: with a squared error short runs never leave the empty code, so Bernoulli.
 LIKELIHOOD = {"celeba": "squared_error", "dsprites": "bernoulli", "mnist": "bernoulli", "chairs": "bernoulli"}
 
 
