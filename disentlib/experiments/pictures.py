@@ -69,7 +69,7 @@ def traversals(runs: Mapping[str, Run], index: int, extent: float, columns: int,
 
 
 def _cell(group: Sequence[Record], metric: str, digits: int) -> str:
-    interval = interval_of(group, metric) if all(metric in r.metrics for r in group) else None
+    interval = interval_of(group, metric) if all(metric in r.metrics | r.losses for r in group) else None
     return interval.text(digits) if interval else "–"
 
 

@@ -48,8 +48,8 @@ class Record:
     environment: dict  # device, threads, versions, commit, clean, date
 
     def get(self, key: str) -> object:
-        """A value by name, wherever it stands: spec, then hyper-parameters, then metrics; KeyError if nowhere."""
-        for place in (self.spec, self.spec["hyper"], self.metrics):
+        """A value by name: from spec, hyper-parameters, metrics, or last losses, in this order; KeyError if nowhere."""
+        for place in (self.spec, self.spec["hyper"], self.metrics, self.losses):
             if key in place:
                 return place[key]
         raise KeyError(f"record {self.id} has no {key!r}")
