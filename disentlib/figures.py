@@ -51,7 +51,9 @@ LABELS = {
 }
 BOXES = ("#D62728", "#2CA02C")  # the papers single out two rows of a grid by a red and a green box
 _WIDTH = 8.0  # inches: the width of the book's text column
-_GRIDS_WIDTH = 9.2  # inches: a little wider, so that several grids with their labels fit side by side
+_GRIDS_WIDTH = 9.2  # inches: two labelled grids side by side
+_STACK_WIDTH = 5.8  # inches: three labelled grids below one another still fit a screen or two
+_LABELS = 1.3  # inches beside a grid for the labels of its rows
 
 
 def use_style() -> None:
@@ -106,11 +108,14 @@ def image_grid(
 
 def image_grids(grids: Mapping[str, Tensor], rows: Mapping[str, Sequence[str]] | None = None,
                 boxes: Mapping[str, Mapping[int, str]] | None = None) -> Figure:  # fmt: skip
-    """Several grids side by side under their names, as the papers print them."""
+    """Several grids `[rows, columns, c, h, w]` under their names: two side by side, more below one another."""
+    beside, width = {1: (1, _WIDTH), 2: (2, _GRIDS_WIDTH)}.get(len(grids), (1, _STACK_WIDTH))
     first = next(iter(grids.values()))
-    height = _GRIDS_WIDTH / len(grids) * first.shape[0] / first.shape[1] + 0.3
-    figure, axes = plt.subplots(1, len(grids), figsize=(_GRIDS_WIDTH, height), squeeze=False)
-    for panel, (name, images) in zip(axes[0], grids.items()):
+    cell = (width / beside - _LABELS) / first.shape[1]
+    high = -(-len(grids) // beside)
+    size = (width, high * (cell * first.shape[0] + 0.35))
+    figure, axes = plt.subplots(high, beside, figsize=size, squeeze=False)
+    for panel, (name, images) in zip(axes.flat, grids.items()):
         _draw_grid(panel, images, (rows or {}).get(name, ()), (boxes or {}).get(name, {}), name)
     return figure
 
