@@ -58,10 +58,14 @@ def test_plain_papermill_stops_at_an_ill_typed_parameter(tmp_path):
 
 
 def test_a_failing_notebook_leaves_no_output_under_its_name(tmp_path):
-    source = ROOT / "notebooks" / "quickstart.ipynb"
+    notebook = nbformat.read(ROOT / "notebooks" / "quickstart.ipynb", as_version=4)
+    first = next(i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", []))
+    notebook.cells[first + 1].source = "raise RuntimeError('stopped here')"
+    source = tmp_path / "quickstart.ipynb"
+    nbformat.write(notebook, source)
     output = tmp_path / "out.ipynb"
-    with pytest.raises(papermill.PapermillExecutionError, match="unknown source"):
-        notebooks.execute(source, output, {"profile": "smoke", "source": "elsewhere"}, live=False)
+    with pytest.raises(papermill.PapermillExecutionError, match="stopped here"):
+        notebooks.execute(source, output, {"profile": "smoke"}, live=False)
     assert not output.exists()
     assert output.with_suffix(".part.ipynb").exists()
 
