@@ -105,7 +105,8 @@ def row_labels(kl: Sequence[float], dimensions: Sequence[int], dataset: Dataset,
     labels = []
     for d in dimensions:
         label = f"z{d} {kl[d]:.1f}"
-        if known is not None and known[d].max() >= KNOWN_SHARE:
+        # A switched-off dimension's mean still wavers a little with the image, but the noise around it drowns that.
+        if known is not None and kl[d] > ACTIVE_NATS and known[d].max() >= KNOWN_SHARE:
             best = int(known[d].argmax())
             label += f"\n{dataset.factor_names[best].replace('_', ' ')} {known[d, best]:.0%}"
         labels.append(label)
