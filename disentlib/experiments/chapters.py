@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import io
 import json
 import os
 import re
@@ -12,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
+from PIL import Image
 
 from disentlib.data.atomic import replacing
 from disentlib.experiments import notebooks, places, records
@@ -22,6 +25,7 @@ __all__ = ["LIVE", "chapter_file", "publish", "publishing", "source_hash", "stal
 
 LIVE = ("quickstart",)  # executed at every build of the book, never committed
 _KEY = "disentlib"
+_HEAVY = 150_000  # characters of base64
 
 
 def chapter_file(name: str) -> Path:
@@ -101,8 +105,19 @@ def _cleaned(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
         if "injected-parameters" in tags:
             cell.metadata["tags"] = [*tags, "hide-input"]
             cell.metadata["mystnb"] = {"code_prompt_show": "Parameters of this run", "code_prompt_hide": "Hide"}
-        cell.outputs = [_without_paths(o) for o in cell.outputs if o.get("name") != "stderr"]
+        cell.outputs = [_lighter(_without_paths(o)) for o in cell.outputs if o.get("name") != "stderr"]
     return cell
+
+
+def _lighter(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The output with a picture of more than `_HEAVY` characters brought down to 256 colours, a third of the size in git."""
+    picture = output.get("data", {}).get("image/png")
+    if picture is not None and len(picture) > _HEAVY:
+        small = io.BytesIO()
+        with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
+            image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+        output["data"]["image/png"] = base64.b64encode(small.getvalue()).decode()
+    return output
 
 
 def _pieces(cell: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
