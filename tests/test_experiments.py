@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import hashlib
 import html
+import io
 import json
 import os
 import re
@@ -18,6 +20,7 @@ import pytest
 import scipy.stats
 import torch
 from conftest import in_memory, squares
+from PIL import Image
 
 from disentlib import experiments, models, training
 from disentlib.data.dataset import Dataset
@@ -598,3 +601,18 @@ def test_a_record_leads_back_to_its_spec_and_to_a_changed_one() -> None:
     assert (changed.seed, changed.hyper, changed.dataset) == (7, {"beta": 2.0}, "dsprites")
     with pytest.raises(LookupError, match="no setting gamma; it has .*beta"):
         runs.spec_of(record, gamma=1.0)
+
+
+def test_heavy_pictures_get_lighter_and_look_the_same() -> None:
+    ramp = np.linspace(0, 255, 600)[None, :, None] * np.array([1.0, 0.6, 0.3]) + np.zeros((400, 1, 1))
+    noisy = (ramp + np.random.default_rng(0).normal(0, 2, ramp.shape)).clip(0, 255).astype(np.uint8)
+    raw = io.BytesIO()
+    Image.fromarray(noisy).save(raw, "PNG")
+    output = nbformat.v4.new_output("display_data", {"image/png": base64.b64encode(raw.getvalue()).decode()})
+    cell = nbformat.v4.new_code_cell("picture", outputs=[output])
+    before = len(cell.outputs[0]["data"]["image/png"])
+    chapters.clean(nbformat.v4.new_notebook(cells=[cell]))
+    after = cell.outputs[0]["data"]["image/png"]
+    assert before > 150_000 and len(after) < before / 2
+    with Image.open(io.BytesIO(base64.b64decode(after))) as image:
+        assert np.abs(np.asarray(image.convert("RGB"), float) - noisy).mean() < 4  # grey levels of 255

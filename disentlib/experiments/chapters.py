@@ -110,7 +110,7 @@ def _cleaned(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def _lighter(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The output with a picture of more than `_HEAVY` characters brought down to 256 colours, a third of the size in git."""
+    """The output with a picture of more than `_HEAVY` characters brought down to 256 colours: a third of the size."""
     picture = output.get("data", {}).get("image/png")
     if picture is not None and len(picture) > _HEAVY:
         small = io.BytesIO()
