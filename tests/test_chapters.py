@@ -20,6 +20,10 @@ def cells(name):
     return json.loads(CHAPTERS[name].read_text(encoding="utf-8"))["cells"]
 
 
+def is_picture(output):
+    return any(kind.startswith("image/") for kind in output.get("data", {}))
+
+
 def outputs(name):
     return [o for cell in cells(name) for o in cell.get("outputs", [])]
 
@@ -46,7 +50,7 @@ def test_chapter_names_no_machine(name):
 @each_chapter
 def test_every_figure_is_captioned_and_says_where_it_comes_from(name):
     listed = cells(name)
-    pictures = [i for i, c in enumerate(listed) if any("image/png" in o.get("data", {}) for o in c.get("outputs", []))]
+    pictures = [i for i, c in enumerate(listed) if any(is_picture(o) for o in c.get("outputs", []))]
     assert pictures
     for i in pictures:
         figure = listed[i]["metadata"]["mystnb"]["figure"]

@@ -110,13 +110,16 @@ def _cleaned(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def _lighter(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The output with a picture of more than `_HEAVY` characters brought down to 256 colours: a third of the size."""
+    """The output with a picture of more than `_HEAVY` characters as a JPEG of high quality, if that is smaller."""
     picture = output.get("data", {}).get("image/png")
     if picture is not None and len(picture) > _HEAVY:
         small = io.BytesIO()
         with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
-            image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
-        output["data"]["image/png"] = base64.b64encode(small.getvalue()).decode()
+            image.convert("RGB").save(small, "JPEG", quality=90, subsampling=0)
+        encoded = base64.b64encode(small.getvalue()).decode()
+        if len(encoded) < len(picture):
+            del output["data"]["image/png"]
+            output["data"]["image/jpeg"] = encoded
     return output
 
 
