@@ -11,7 +11,8 @@ from sklearn.tree import DecisionTreeClassifier
 
 from disentlib import metrics
 from disentlib.metrics import DCI, completeness, dci, disentanglement
-from disentlib.metrics.dci import ESTIMATORS, importances
+from disentlib.metrics.dci import importances
+from disentlib.metrics.estimators import ESTIMATORS, Estimator
 
 SIZES = (2, 3, 2)
 TRAIN, TEST = 400, 200
@@ -24,7 +25,11 @@ NOISE = np.random.default_rng(1).normal(size=(TRAIN + TEST, 3))
 @pytest.fixture
 def fast() -> Iterator[str]:
     """A single tree: enough where the test is not about the study's estimator."""
-    ESTIMATORS["tree"] = lambda seed: DecisionTreeClassifier(max_depth=4, random_state=seed)
+    ESTIMATORS["tree"] = Estimator(
+        lambda seed: DecisionTreeClassifier(max_depth=4, random_state=seed),
+        lambda model: model.feature_importances_,
+        frees_the_lock=True,
+    )
     yield "tree"
     del ESTIMATORS["tree"]
 
@@ -146,7 +151,7 @@ def test_plain_loops_agree() -> None:
 
 
 def test_the_study_s_estimator_is_all_defaults() -> None:
-    assert ESTIMATORS["sklearn"](7).get_params() == GradientBoostingClassifier(random_state=7).get_params()
+    assert ESTIMATORS["sklearn"].make(7).get_params() == GradientBoostingClassifier(random_state=7).get_params()
 
 
 # ---- around the estimator ------------------------------------------------------------------------------------------
@@ -227,7 +232,7 @@ def test_different_columns_are_refused(parts: list[str], message: str) -> None:
 
 
 def test_too_few_points_for_the_protocol_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"wants \(10000, 5000\) train and test points, got \(400, 200\)"):
+    with pytest.raises(ValueError, match="locatello has train_points = 10000, got only 400"):
         dci(**split(), protocol=metrics.LOCATELLO)
 
 

@@ -24,6 +24,7 @@ __all__ = ["GRID", "draw", "load_rendered"]
 GRID = FactorGrid(
     ("azimuth", "elevation", "size", "width", "leg_style", "back_height", "back_style", "colour", "arms"),
     (31, 2, 4, 4, 5, 5, 3, 6, 2),
+    nominal=("leg_style", "back_style", "colour"),
 )
 
 # As many views round the circle, and from as many heights, as the published set has.

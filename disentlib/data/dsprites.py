@@ -25,7 +25,7 @@ from disentlib.data.grid import FactorGrid
 
 __all__ = ["GRID", "draw", "draw_at", "load_real", "load_rendered", "read_npz", "render_bits", "shrink", "unpack"]
 
-GRID = FactorGrid(("shape", "scale", "orientation", "pos_x", "pos_y"), (3, 6, 40, 32, 32))
+GRID = FactorGrid(("shape", "scale", "orientation", "pos_x", "pos_y"), (3, 6, 40, 32, 32), nominal=("shape",))
 SIZE = 64  # pixels a side of the published images
 
 FILE = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"

@@ -32,6 +32,7 @@ GRID = FactorGrid(
         "face_width",
     ),
     (9, 5, 6, 4, 4, 5, 2, 6, 5, 3, 3),
+    nominal=("hair_colour", "background"),
 )
 
 AZIMUTHS = tuple(radians(a) for a in (-40, -30, -20, -10, 0, 10, 20, 30, 40))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 
 import torch
@@ -24,12 +24,16 @@ class FactorGrid:
 
     names: tuple[str, ...]
     sizes: tuple[int, ...]
+    # Factors whose values have no order, such as a shape. Not in the repr: records hash that, and images are the same.
+    nominal: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.sizes) or not self.names:
             raise ValueError(f"one size per factor: {len(self.names)} names, {len(self.sizes)} sizes")
         if min(self.sizes) < 1:
             raise ValueError(f"factor sizes must be at least 1, got {self.sizes}")
+        if not set(self.nominal) <= set(self.names):
+            raise ValueError(f"nominal factors {self.nominal} are not all among {self.names}")
 
     def __len__(self) -> int:
         return prod(self.sizes)
@@ -38,6 +42,11 @@ class FactorGrid:
     def strides(self) -> tuple[int, ...]:
         """How far the index moves when a factor moves by one, `[k]`."""
         return tuple(prod(self.sizes[i + 1 :]) for i in range(len(self.sizes)))
+
+    @property
+    def nominal_columns(self) -> tuple[int, ...]:
+        """The columns of the factors whose values have no order."""
+        return tuple(self.names.index(name) for name in self.nominal)
 
     def factors(self, indices: Tensor) -> Tensor:
         """Indices int64 `[n]` in `[0, len(self))` → factors int64 `[n, k]`; IndexError outside."""

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from disentlib import data, models, training
 from disentlib.data import Dataset
 from disentlib.experiments import places, records
-from disentlib.experiments.evaluation import VERSION, check_scores, evaluate, score
+from disentlib.experiments.evaluation import VERSION, check_scores, evaluate, lacking, score
 from disentlib.experiments.records import Record
 from disentlib.models import Model
 
@@ -193,7 +193,7 @@ def _missing(record: Record, model: Model, dataset: Dataset, scores: Sequence[st
     found: dict[str, object] = {}
     if record.metrics.get("evaluation_version") != VERSION:
         found |= evaluate(model, dataset, record.spec["eval_points"], next(model.parameters()).device)
-    return found | score(model, dataset, [name for name in scores if name not in record.metrics])
+    return found | score(model, dataset, lacking(record.metrics, scores))
 
 
 def _describe(dataset: Dataset) -> dict[str, object]:

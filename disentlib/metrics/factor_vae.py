@@ -6,7 +6,6 @@ for the fixed factor. The score says how well the voting dimension tells which f
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -14,23 +13,23 @@ import torch
 from torch import Tensor
 
 from disentlib.data.dataset import Dataset
-from disentlib.metrics.checks import check_counts, check_encoded
+from disentlib.metrics.checks import check_counts, check_factors
 from disentlib.metrics.protocol import Protocol
+from disentlib.metrics.votes import Encode, LookUp, Votes, by_batch, draw_votes, look_up_codes, splits
 
-__all__ = ["Encode", "active", "draw_votes", "factor_vae", "local_variances", "majority_accuracy", "vote_counts"]
-
-Encode = Callable[[Tensor], Tensor]  # images float32 [n, c, h, w] in [0, 1] → codes [n, d]
-LookUp = Callable[[Tensor], np.ndarray]  # indices int64 [n] → codes float64 [n, d]
-
-WHOLE_GRID = 1_000_000  # images; the codes of larger grids are not kept, so that memory stays bounded
-_AT_ONCE = 1024  # images encoded together
+__all__ = ["Plan", "active", "factor_vae", "local_variances", "majority_accuracy", "plan", "score", "vote_counts"]
 
 
-class Votes(NamedTuple):
-    """`labels[v]` is the factor that is fixed among the images `indices[v]`."""
+class Plan(NamedTuple):
+    """What one evaluation looks at, drawn before anything is encoded."""
 
-    labels: Tensor  # int64 [v]
-    indices: Tensor  # int64 [v, batch]
+    sample: Tensor  # int64 [variance_points]: images behind the global variances
+    votes: list[Votes]  # to fit on, and to score on if that is not the same
+
+    @property
+    def indices(self) -> Tensor:
+        """Every image that is needed, int64 `[n]`."""
+        return torch.cat([self.sample, *(votes.indices.flatten() for votes in self.votes)])
 
 
 def factor_vae(dataset: Dataset, encode: Encode, *, protocol: Protocol, generator: torch.Generator) -> float:
@@ -39,16 +38,14 @@ def factor_vae(dataset: Dataset, encode: Encode, *, protocol: Protocol, generato
         vote = argmin_i  Var_batch(z_i) / Var_data(z_i)        over the active dimensions; ties: the first
         class of a dimension = the factor that most of its train votes came from; ties, and no vote: the first
 
-    Per vote: a factor j drawn uniformly, `vote_batch` factor vectors, all given the first one's value of j. Variances
-    are sample variances (ddof 1) in squared code units; a dimension is active where its standard deviation over
-    `variance_points` images is at least `prune_std`. No active dimension: 0. Protocol: unsupervised_study_v1.
-    A dimension that does not vary never votes, whatever `prune_std`: the study's code divides 0 by 0 there, and such
-    a dimension takes every vote.
+    Per vote: a factor j (drawn, or each in turn), `vote_batch` factor vectors, all given the first one's value of j.
+    Variances are sample variances (ddof 1) in squared code units; a dimension is active where its standard deviation
+    over `variance_points` images is at least `prune_std`. No active dimension: 0. An in-sample protocol (infogan_cr)
+    counts the votes that the classes were made of. A dimension that does not vary never votes, whatever `prune_std`:
+    the study's code divides 0 by 0 there, and such a dimension takes every vote.
 
     `encode`: images float32 `[n, c, h, w]` on the CPU → codes `[n, d]`, each image on its own (evaluation mode);
-    gradients are off. `generator` on the CPU; it is advanced. Each image of a grid up to `WHOLE_GRID` is encoded once
-    at most, where the votes ask for more images than it has; the score is the same either way, but for the rounding of
-    a network that computes differently in other batches.
+    gradients are off. `generator` on the CPU; it is advanced. Each image is encoded at most once.
     Blind spots: redundant codes (each factor in many dimensions) score 1, and so do mixed ones where a different factor
     dominates each dimension; `prune_std` is in code units, so a small scale loses a dimension.
     LookupError for a data set without factors; ValueError for a factor with one value, or codes not finite `[n, d]`.
@@ -59,19 +56,30 @@ def factor_vae(dataset: Dataset, encode: Encode, *, protocol: Protocol, generato
     >>> 0 <= factor_vae(sprites, lambda x: x.flatten(1), protocol=protocol, generator=torch.Generator()) <= 1
     True
     """
-    _check(dataset, protocol)
+    drawn = plan(dataset, protocol, generator)
+    return score(drawn, look_up_codes(dataset, encode, drawn.indices), protocol, len(dataset.factor_sizes))
+
+
+def plan(dataset: Dataset, protocol: Protocol, generator: torch.Generator) -> Plan:
+    """Draw the images of one evaluation; raises what `factor_vae` does for the data set and the protocol."""
+    check_factors(dataset)
+    check_counts(protocol, ("train_votes",) if protocol.in_sample else ("train_votes", "test_votes"), least=1)
+    check_counts(protocol, ("vote_batch", "variance_points"), least=2)  # a sample variance needs two
     sample = dataset.index(dataset.sample_factors(protocol.variance_points, generator))
-    train = draw_votes(dataset, protocol.train_votes, protocol.vote_batch, generator)
-    test = draw_votes(dataset, protocol.test_votes, protocol.vote_batch, generator)
-    look_up = _look_up(dataset, encode, torch.cat([sample, train.indices.flatten(), test.indices.flatten()]))
-    codes = look_up(sample)
+    batch, balanced = protocol.vote_batch, protocol.balanced_votes
+    return Plan(sample, [draw_votes(dataset, n, batch, generator, balanced) for n in splits(protocol)])
+
+
+def score(drawn: Plan, look_up: LookUp, protocol: Protocol, factor_count: int) -> float:
+    """The metric of a `plan`, given its images' codes."""
+    codes = look_up(drawn.sample)
     voters = active(codes, protocol.prune_std)
     if not voters.any():
         return 0.0
-    scale, factor_count = codes[:, voters].var(0, ddof=1), len(dataset.factor_sizes)
-    ratios = [local_variances(look_up, votes.indices)[:, voters] / scale for votes in (train, test)]
-    counts = [vote_counts(r, votes.labels.numpy(), factor_count) for r, votes in zip(ratios, (train, test))]
-    return majority_accuracy(*counts)
+    scale = codes[:, voters].var(0, ddof=1)
+    ratios = [local_variances(look_up, votes.indices)[:, voters] / scale for votes in drawn.votes]
+    counts = [vote_counts(r, votes.labels.numpy(), factor_count) for r, votes in zip(ratios, drawn.votes)]
+    return majority_accuracy(counts[0], counts[-1])
 
 
 # ---- arithmetic ----------------------------------------------------------------------------------------------------
@@ -111,49 +119,6 @@ def majority_accuracy(train_votes: np.ndarray, test_votes: np.ndarray) -> float:
     return float(test_votes[np.arange(len(test_votes)), majority].sum() / test_votes.sum())
 
 
-# ---- images to variances -------------------------------------------------------------------------------------------
-
-
-def draw_votes(dataset: Dataset, count: int, batch: int, generator: torch.Generator) -> Votes:
-    """`count` batches of images; in each, one factor drawn uniformly keeps the value that the first image has."""
-    labels = torch.randint(len(dataset.factor_sizes), (count,), generator=generator)
-    factors = dataset.sample_factors(count * batch, generator).view(count, batch, -1)
-    votes = torch.arange(count)
-    factors[votes, :, labels] = factors[votes, 0, labels][:, None]
-    return Votes(labels, dataset.index(factors.flatten(0, 1)).view(count, batch))
-
-
 def local_variances(look_up: LookUp, indices: Tensor) -> np.ndarray:
     """Sample variance (ddof 1) of each code dimension within each batch: indices `[v, batch]` → float64 `[v, d]`."""
-    batch = indices.shape[1]
-    parts = indices.split(max(1, _AT_ONCE // batch))
-    return np.concatenate([look_up(p.flatten()).reshape(*p.shape, -1).var(1, ddof=1) for p in parts])
-
-
-def _look_up(dataset: Dataset, encode: Encode, needed: Tensor) -> LookUp:
-    """A function from indices to codes; where `needed` repeats itself on a small grid, from a table made once."""
-    if len(dataset) > WHOLE_GRID or len(dataset) >= len(needed):
-        return lambda indices: _codes(dataset, encode, indices)
-    known = needed.unique()  # sorted
-    table = _codes(dataset, encode, known)
-    return lambda indices: table[torch.searchsorted(known, indices).numpy()]
-
-
-@torch.no_grad()
-def _codes(dataset: Dataset, encode: Encode, indices: Tensor) -> np.ndarray:
-    """Codes float64 `[n, d]`, written into one array as they come: small ones between images would scatter memory."""
-    codes = np.empty((0, 0))
-    for start in range(0, len(indices), _AT_ONCE):
-        part = indices[start : start + _AT_ONCE]
-        found = check_encoded(torch.as_tensor(encode(dataset.images(part))).cpu().numpy(), len(part))
-        codes = codes if start else np.empty((len(indices), found.shape[1]))
-        codes[start : start + len(part)] = found
-    return codes
-
-
-def _check(dataset: Dataset, protocol: Protocol) -> None:
-    constant = [name for name, size in zip(dataset.factor_names, dataset.factor_sizes) if size < 2]
-    if constant:
-        raise ValueError(f"factors {constant} have a single value in this data set: fixing them changes nothing")
-    check_counts(protocol, ("train_votes", "test_votes"), least=1)
-    check_counts(protocol, ("vote_batch", "variance_points"), least=2)  # a sample variance needs two
+    return by_batch(look_up, indices, lambda codes: codes.var(1, ddof=1))
