@@ -32,6 +32,23 @@ def in_memory(images: Tensor, name: str = "toy", grid: FactorGrid | None = None)
     return Dataset(name, "rendered", f"{name} squares", shape, len(images), lambda i: images.to(i.device)[i], grid)
 
 
+FACTOR_SIZES = (5, 6, 7, 8)
+
+
+def factor_pixels(sizes: tuple[int, ...] = FACTOR_SIZES) -> Dataset:
+    """A data set whose images are their own factors: one pixel a factor, its brightness the factor's value."""
+    grid = FactorGrid(tuple(f"f{i}" for i in range(len(sizes))), sizes)
+    return Dataset(
+        name="pixels",
+        source="bundled",
+        description="factors as pixels",
+        image_shape=(1, 1, len(sizes)),
+        count=len(grid),
+        fetch=lambda indices: grid.factors(indices).to(torch.uint8)[:, None, None],
+        grid=grid,
+    )
+
+
 @pytest.fixture(scope="session")
 def toy() -> Dataset:
     return in_memory(squares(), grid=GRID)

@@ -7,31 +7,17 @@ from dataclasses import replace
 
 import pytest
 import torch
+from conftest import FACTOR_SIZES, factor_pixels
 from torch import Tensor
 
 from disentlib import metrics
-from disentlib.data import Dataset, FactorGrid
+from disentlib.data import Dataset
 from disentlib.metrics import votes
 from disentlib.metrics.factor_vae import active, majority_accuracy, vote_counts
 from disentlib.metrics.votes import draw_votes
 
 SMALL = replace(metrics.LOCATELLO, vote_batch=16, train_votes=300, test_votes=300, variance_points=500)
-SIZES = (5, 6, 7, 8)
 PRUNING = torch.tensor([1, 0.01, 1, 1])  # scales the second dimension below the threshold
-
-
-def pixels(sizes: tuple[int, ...] = SIZES) -> Dataset:
-    """One pixel a factor, its brightness the factor's value."""
-    grid = FactorGrid(tuple(f"f{i}" for i in range(len(sizes))), sizes)
-    return Dataset(
-        name="pixels",
-        source="bundled",
-        description="factors as pixels",
-        image_shape=(1, 1, len(sizes)),
-        count=len(grid),
-        fetch=lambda indices: grid.factors(indices).to(torch.uint8)[:, None, None],
-        grid=grid,
-    )
 
 
 def perfect(images: Tensor) -> Tensor:
@@ -46,7 +32,7 @@ def noise(images: Tensor, dims: int = 4) -> Tensor:
 
 
 def score(encode: Callable[[Tensor], Tensor], protocol: metrics.Protocol = SMALL, seed: int = 0) -> float:
-    return metrics.factor_vae(pixels(), encode, protocol=protocol, generator=torch.Generator().manual_seed(seed))
+    return metrics.factor_vae(factor_pixels(), encode, protocol=protocol, generator=torch.Generator().manual_seed(seed))
 
 
 # ---- what scores what ----------------------------------------------------------------------------------------------
@@ -62,7 +48,7 @@ def test_a_code_that_knows_nothing_scores_near_chance() -> None:
 
 def test_a_rotated_code_scores_less_than_a_perfect_one() -> None:
     hadamard = torch.tensor([[1.0, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]) / 2
-    assert score(lambda images: perfect(images) / torch.tensor(SIZES) @ hadamard) < 0.8
+    assert score(lambda images: perfect(images) / torch.tensor(FACTOR_SIZES) @ hadamard) < 0.8
 
 
 def test_blind_spot_redundant_codes_still_score_one() -> None:
@@ -163,17 +149,17 @@ def loops(dataset: Dataset, encode: Callable[[Tensor], Tensor], protocol: metric
 def test_plain_loops_agree(encode: Callable[[Tensor], Tensor]) -> None:
     protocol = replace(SMALL, vote_batch=8, train_votes=80, test_votes=60, variance_points=200)
     for seed in range(3):
-        assert score(encode, protocol, seed) == pytest.approx(loops(pixels(), encode, protocol, seed), abs=1e-12)
+        assert score(encode, protocol, seed) == pytest.approx(loops(factor_pixels(), encode, protocol, seed), abs=1e-12)
 
 
 def test_a_batch_shares_one_value_of_its_factor_and_varies_in_the_others() -> None:
-    dataset = pixels()
+    dataset = factor_pixels()
     labels, indices = draw_votes(dataset, 400, 16, torch.Generator().manual_seed(0))
     factors = dataset.factors(indices.flatten()).view(400, 16, 4)
     shared = (factors == factors[:, :1]).all(1)
     assert torch.equal(shared, torch.nn.functional.one_hot(labels, 4).bool())
     assert (labels.bincount() > 70).all()
-    for j, size in enumerate(SIZES):  # the shared value is any of the factor's
+    for j, size in enumerate(FACTOR_SIZES):  # the shared value is any of the factor's
         assert set(factors[labels == j, 0, j].tolist()) == set(range(size))
 
 
@@ -200,12 +186,12 @@ def counted(encode: Callable[[Tensor], Tensor]) -> tuple[Callable[[Tensor], Tens
 def test_each_image_is_encoded_once_whatever_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     encode, sizes = counted(entangled)
     expected = score(encode)
-    assert 1600 < sum(sizes) <= len(pixels())  # asked for 10 100 times
+    assert 1600 < sum(sizes) <= len(factor_pixels())  # asked for 10 100 times
     monkeypatch.setattr(votes, "_AT_ONCE", 100)
     monkeypatch.setattr(votes, "_CODES_AT_ONCE", 50)  # not a multiple of a batch
     encode, sizes = counted(entangled)
     assert score(encode) == expected
-    assert sum(sizes) <= len(pixels()) and max(sizes) == 100
+    assert sum(sizes) <= len(factor_pixels()) and max(sizes) == 100
 
 
 def test_only_the_images_that_votes_look_at_are_encoded() -> None:
@@ -225,12 +211,12 @@ def test_a_network_with_gradients_serves() -> None:
 
 def test_a_data_set_without_factors_says_so() -> None:
     with pytest.raises(LookupError, match="no ground-truth factors"):
-        metrics.factor_vae(replace(pixels(), grid=None), perfect, protocol=SMALL, generator=torch.Generator())
+        metrics.factor_vae(replace(factor_pixels(), grid=None), perfect, protocol=SMALL, generator=torch.Generator())
 
 
 def test_a_factor_with_one_value_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\['f1'\] have a single value"):
-        metrics.factor_vae(pixels((3, 1)), perfect, protocol=SMALL, generator=torch.Generator())
+        metrics.factor_vae(factor_pixels((3, 1)), perfect, protocol=SMALL, generator=torch.Generator())
 
 
 @pytest.mark.parametrize(
@@ -255,7 +241,7 @@ def test_a_protocol_too_small_to_compute_is_refused(name: str, value: int) -> No
 
 def test_the_protocol_must_be_named() -> None:
     with pytest.raises(TypeError, match="protocol"):
-        metrics.factor_vae(pixels(), perfect, generator=torch.Generator())
+        metrics.factor_vae(factor_pixels(), perfect, generator=torch.Generator())
 
 
 def test_the_published_constants() -> None:
