@@ -9,7 +9,7 @@ NB ?= quickstart
 PROFILE ?= laptop
 ARGS ?=
 
-.PHONY: book test test-fast lint run html bench clean help
+.PHONY: book test test-fast lint run html bench bench-metrics clean help
 
 book: $(READY)  ## execute what is missing or stale, and build the book
 	$(BIN)/python -m disentlib chapters
@@ -40,6 +40,9 @@ run: $(READY)  ## one notebook: make run NB=beta_gvae PROFILE=laptop ARGS="-p se
 
 bench: $(READY)  ## steps per second of the training loop against a plain one
 	$(BIN)/python tests/bench_training.py
+
+bench-metrics: $(READY)  ## seconds of each metric, and what faster trees cost DCI
+	$(BIN)/python tests/bench_metrics.py
 
 clean:
 	rm -rf _build runs/notebooks
