@@ -9,7 +9,7 @@ NB ?= quickstart
 PROFILE ?= laptop
 ARGS ?=
 
-.PHONY: book test test-fast lint run html bench clean help
+.PHONY: book test test-fast lint run html bench bench-seeds clean help
 
 book: $(READY)  ## execute what is missing or stale, and build the book
 	$(BIN)/python -m disentlib chapters
@@ -40,6 +40,9 @@ run: $(READY)  ## one notebook: make run NB=beta_gvae PROFILE=laptop ARGS="-p se
 
 bench: $(READY)  ## steps per second of the training loop against a plain one
 	$(BIN)/python tests/bench_training.py
+
+bench-seeds: $(READY)  ## seconds per seed and step of many seeds as one model against separate runs
+	$(BIN)/python tests/bench_seeds.py
 
 clean:
 	rm -rf _build runs/notebooks

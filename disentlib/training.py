@@ -175,7 +175,7 @@ def train(
     >>> train(models.build("vae", digits.image_shape), digits, steps=2, log_every=1, progress=False).steps
     [1, 2]
     """
-    seed = seed if isinstance(seed, int) else list(seed)
+    seed = [int(each) for each in seed] if isinstance(seed, Sequence) else int(seed)
     _check(model, dataset, precision)
     _check_seed(model, seed, compile)
     counts = {"steps": steps, "batch_size": batch_size, "checkpoint_every": checkpoint_every, "log_every": log_every}
@@ -211,8 +211,9 @@ def train(
 def stacking_is_default(device: torch.device) -> bool:
     """Whether `train_seeds` stacks on this device unless told otherwise: on a GPU only.
 
-    On a CPU a stack has no kernel launches to save, and grouped convolutions are slower there than plain ones:
-    separate runs win for every number of seeds (`make bench-seeds` measures it again).
+    On a CPU grouped convolutions are slower than plain ones: at the profiles' batch size, processes side by side won
+    for every number of seeds tried. On a GPU a stack saves kernel launches, which is why it is the default there, but
+    how much that gains has not been measured yet. `make bench-seeds` measures both.
     """
     return device.type == "cuda"
 
@@ -230,9 +231,9 @@ def train_seeds(
     """Train models that differ in nothing but their seed, `models[i]` with `seeds[i]`; the history of each.
 
     Weights, histories and optimisers are those of single `train` calls with the same `settings`, to rounding.
-    `stacked`: as one model, which saves a GPU most of its waiting, or one after the other; None: as
-    `stacking_is_default` says. With `checkpoint`, a stack has that one file, and resumes it as `train` does; separate
-    runs have one file each, with the seed in its name. The seconds of a stack's histories are its seconds over S.
+    `stacked`: as one model, or one after the other; None: as `stacking_is_default` says. With `checkpoint`, a stack has
+    that one file, and resumes it as `train` does; separate runs have one file each, with the seed in its name. The
+    seconds of a stack's histories are its seconds over S.
 
     >>> from disentlib import data, models
     >>> digits = data.load("mnist", source="rendered")
@@ -440,7 +441,7 @@ def _check_seed(model: Model, seed: int | list[int], compile: str | None) -> Non
     if wanted != got:
         raise ValueError(f"a model takes one seed, a stack one for each of its models ({wanted}); got {seed!r}")
     if compile is not None and isinstance(model, Stack):
-        raise ValueError(f"a stack cannot be compiled (compile={compile!r}); train its seeds separately for that")
+        raise ValueError(f"a stack cannot be compiled (compile={compile!r}); stacked=False trains its seeds separately")
 
 
 def _bar(run: _Run, steps: int, progress: bool) -> tqdm:
