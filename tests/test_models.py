@@ -11,7 +11,8 @@ from torch import Tensor
 from disentlib import models
 from disentlib.data.dataset import Dataset
 from disentlib.losses.adversarial import ADVERSARIAL_TERMS
-from disentlib.models import BetaGVAE, Model
+from disentlib.models import Model
+from disentlib.models.base import take_updates
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -25,6 +26,10 @@ def build(name: str, **hyper: object) -> Model:
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def noise_of(model: Model, images: Tensor) -> Tensor:
+    return model.draw(len(images), generator())["posterior"]
 
 
 def gradients(module: torch.nn.Module) -> list[Tensor]:
@@ -163,7 +168,7 @@ def test_beta_weighs_the_gradient_of_the_kl_and_nothing_else(images: Tensor) -> 
     """Between β = 0 and β = 3 lies three times the KL's own gradient, and the decoder feels nothing of it."""
     none, three = (autoencoder_gradient(build("beta_vae", beta=beta), images) for beta in (0.0, 3.0))
     model = build("beta_vae")
-    model.autoencoder.elbo_terms(images, generator()).kl.backward()
+    model.autoencoder.elbo_terms(images, noise_of(model, images)).kl.backward()
     for a, b, parameter in zip(none, three, model.autoencoder.parameters(), strict=True):
         own = torch.zeros_like(a) if parameter.grad is None else parameter.grad
         torch.testing.assert_close(b - a, 3 * own, rtol=1e-3, atol=1e-4)
@@ -175,11 +180,7 @@ def test_beta_weighs_the_gradient_of_the_kl_and_nothing_else(images: Tensor) -> 
 def autoencoder_gradient(model: Model, images: Tensor) -> list[Tensor]:
     """The gradient of what the autoencoder minimises, before any update, with the noise of seed 0."""
     model.zero_grad(set_to_none=True)
-    if isinstance(model, BetaGVAE):
-        model.autoencoder_loss(images, generator())[2].backward()
-    else:
-        terms = model.autoencoder.elbo_terms(images, generator())
-        (terms.reconstruction + model.beta * terms.kl).backward()
+    model.autoencoder_loss(images, model.draw(len(images), generator()))[0].backward()
     return gradients(model.autoencoder)
 
 
@@ -204,7 +205,7 @@ def test_gamma_adds_a_gradient_in_proportion_and_the_sign_turns_it_round(images:
 def test_the_term_that_is_asked_for_is_the_one_that_is_used(form: str, images: Tensor) -> None:
     model = build("beta_gvae", adversarial_term=form)
     with torch.no_grad():
-        d = model.discriminator(model.autoencoder.elbo_terms(images, generator()).codes).double().sigmoid()
+        d = model.discriminator(model.autoencoder.elbo_terms(images, noise_of(model, images)).codes).double().sigmoid()
     expected = {"probability": d, "log": d.log(), "logit": d.log() - (1 - d).log()}[form].mean()
     torch.testing.assert_close(model.step(images, generator())["adversarial"].double(), expected, rtol=1e-4, atol=1e-6)
 
@@ -216,7 +217,7 @@ def test_the_encoder_climbs_d_with_sign_one_and_descends_with_minus_one(form: st
     model = build("beta_gvae", gamma=1e5, adversarial_term=form, adversarial_sign=sign)
 
     def mean_probability() -> float:
-        terms = model.autoencoder.elbo_terms(images, generator())
+        terms = model.autoencoder.elbo_terms(images, noise_of(model, images))
         return model.discriminator(terms.codes).sigmoid().mean().item()
 
     before = mean_probability()
@@ -228,24 +229,25 @@ def test_the_encoder_climbs_d_with_sign_one_and_descends_with_minus_one(form: st
     assert sign * (mean_probability() - before) > 1e-5
 
 
-def test_the_discriminators_loss_leaves_the_autoencoder_alone(images: Tensor) -> None:
+def test_each_update_gives_gradients_to_its_own_weights_only(images: Tensor) -> None:
     model = build("beta_gvae")
-    terms, _, loss = model.autoencoder_loss(images, generator())
-    loss.backward(retain_graph=True)
-    before = gradients(model.autoencoder)
-    model.discriminator_loss(terms.codes, generator(1)).backward()
-    assert same(before, gradients(model.autoencoder))
-    assert all(p.grad.abs().sum() > 0 for p in model.discriminator.parameters())
+    parts = {"autoencoder": model.autoencoder, "discriminator": model.discriminator}
+    assert list(model.updates()) == list(model.optimisers) == list(parts)
+    given = model.draw(len(images), generator())
+    for name, update in model.updates().items():
+        model.zero_grad(set_to_none=True)
+        given = take_updates({name: update}, model.optimisers, images, given)
+        for other, part in parts.items():
+            assert all((p.grad is not None and p.grad.abs().sum() > 0) == (name == other) for p in part.parameters())
+    assert all(p.requires_grad for p in model.parameters())
+    assert not any(value.requires_grad for value in given.values())
 
 
-def test_the_autoencoders_loss_leaves_the_discriminator_alone(images: Tensor) -> None:
+def test_weights_are_released_after_an_error_too(images: Tensor) -> None:
     model = build("beta_gvae")
-    model.autoencoder_loss(images, generator())[2].backward()
-    assert all(p.grad is None and p.requires_grad for p in model.discriminator.parameters())
-    model.discriminator_loss(torch.randn(12, 3), generator()).backward()
-    before = gradients(model.discriminator)
-    model.autoencoder_loss(images, generator())[2].backward()
-    assert same(before, gradients(model.discriminator))
+    with pytest.raises(KeyError):
+        take_updates(model.updates(), model.optimisers, images, {})
+    assert all(p.requires_grad for p in model.parameters())
 
 
 def test_a_step_is_the_autoencoders_update_and_then_the_discriminators(images: Tensor) -> None:
@@ -255,17 +257,19 @@ def test_a_step_is_the_autoencoders_update_and_then_the_discriminators(images: T
     reported = ours.step(images, noise)
     noise = generator(3)
     autoencoder, discriminator = by_hand.optimisers["autoencoder"], by_hand.optimisers["discriminator"]
-    terms, adversarial, loss = by_hand.autoencoder_loss(images, noise)
+    posterior = torch.randn(12, 3, generator=noise)
+    loss, values = by_hand.autoencoder_loss(images, {"posterior": posterior})
     loss.backward()
     autoencoder.step()
+    by_hand.zero_grad(set_to_none=True)  # of what the encoder's loss says to the discriminator
     prior = torch.randn(12, 3, generator=noise)
-    logits = by_hand.discriminator(torch.cat([prior, terms.codes.detach()]))
+    logits = by_hand.discriminator(torch.cat([prior, values["codes"].detach()]))
     labels = torch.cat([torch.ones(12), torch.zeros(12)])  # prior samples are real (reading G2)
     paid = 2 * torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
     paid.backward()
     discriminator.step()
     torch.testing.assert_close(reported["discriminator"], paid.detach())
-    torch.testing.assert_close(reported["adversarial"], adversarial.detach())
+    torch.testing.assert_close(reported["adversarial"], values["adversarial"].detach())
     assert same(weights(ours.autoencoder), weights(by_hand.autoencoder))
     torch.testing.assert_close(weights(ours.discriminator), weights(by_hand.discriminator), rtol=0, atol=2e-5)
 
@@ -277,7 +281,7 @@ def test_the_discriminator_learns_to_take_prior_samples_for_real() -> None:
     for _ in range(60):
         codes = 4 + torch.randn(32, 3, generator=noise)
         optimiser.zero_grad()
-        model.discriminator_loss(codes, noise).backward()
+        model.discriminator_loss(codes, {"codes": codes, "prior": torch.randn(32, 3, generator=noise)})[0].backward()
         optimiser.step()
     prior, codes = torch.randn(500, 3, generator=noise), 4 + torch.randn(500, 3, generator=noise)
     assert model.discriminator(prior).sigmoid().mean() > 0.9 > 0.1 > model.discriminator(codes).sigmoid().mean()

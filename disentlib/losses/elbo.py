@@ -12,24 +12,44 @@ __all__ = [
     "beta_elbo_loss",
     "gaussian_kl",
     "kl_per_dimension",
+    "posterior_sample",
     "reparameterise",
     "squared_error",
+    "standard_normal",
 ]
 
 LIKELIHOODS = ("bernoulli", "squared_error")
 
 
-def reparameterise(mean: Tensor, logvar: Tensor, generator: torch.Generator) -> Tensor:
-    """One sample `z = μ + σ·ε` of each posterior, `[n, d]` (Kingma & Welling 2014, §2.4).
+def standard_normal(n: int, d: int, generator: torch.Generator) -> Tensor:
+    """`n` samples of `N(0, I)`, float32 `[n, d]` on the generator's device.
 
-    `mean`, `logvar`: `[n, d]`; ε is standard normal, drawn from `generator`.
+    >>> standard_normal(2, 3, torch.Generator().manual_seed(0)).shape
+    torch.Size([2, 3])
+    """
+    return torch.randn(n, d, generator=generator, device=generator.device)
+
+
+def posterior_sample(mean: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:
+    """One sample `z = μ + σ·ε` of each posterior, `[n, d]` (Kingma & Welling 2014, §2.4), for noise ε that is given.
+
+    `mean`, `logvar`, `noise`: `[n, d]`.
+
+    >>> posterior_sample(torch.ones(1, 2), torch.zeros(1, 2), torch.tensor([[0.0, -3.0]])).tolist()
+    [[1.0, -2.0]]
+    """
+    return mean + torch.exp(0.5 * logvar) * noise
+
+
+def reparameterise(mean: Tensor, logvar: Tensor, generator: torch.Generator) -> Tensor:
+    """`posterior_sample` with ε, standard normal, drawn from `generator`.
 
     >>> g = torch.Generator().manual_seed(0)
     >>> reparameterise(torch.zeros(2, 3), torch.zeros(2, 3), g).shape
     torch.Size([2, 3])
     """
     noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
-    return mean + torch.exp(0.5 * logvar) * noise
+    return posterior_sample(mean, logvar, noise)
 
 
 def kl_per_dimension(mean: Tensor, logvar: Tensor) -> Tensor:

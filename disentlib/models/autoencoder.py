@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from disentlib.losses import elbo
-from disentlib.models.base import Losses, Model, adam
+from disentlib.models.base import FunctionalModel, Values, adam
 from disentlib.networks import ConvDecoder, GaussianEncoder, seeded
 
-__all__ = ["ELBO_NAMES", "AutoencoderModel", "ElboTerms", "GaussianAutoencoder", "check_weight", "named_losses"]
+__all__ = ["ELBO_NAMES", "AutoencoderModel", "ElboTerms", "GaussianAutoencoder", "check_weight", "named_values"]
 
 ELBO_NAMES = {
     "loss": "what the autoencoder's optimiser minimises, nats per image",
@@ -39,18 +39,18 @@ class GaussianAutoencoder(nn.Module):
         self.encoder = seeded(GaussianEncoder, image_shape, code_dims, seed=seed)
         self.decoder = seeded(ConvDecoder, image_shape, code_dims, seed=seed + 1)
 
-    def elbo_terms(self, images: Tensor, generator: torch.Generator) -> ElboTerms:
-        """Images `[n, c, h, w]` in [0, 1] → a posterior sample and both terms, in nats per image."""
+    def elbo_terms(self, images: Tensor, noise: Tensor) -> ElboTerms:
+        """Images `[n, c, h, w]` in [0, 1], noise `[n, d]` → a posterior sample and both terms, in nats per image."""
         mean, logvar = self.encoder(images)
-        codes = elbo.reparameterise(mean, logvar, generator)
+        codes = elbo.posterior_sample(mean, logvar, noise)
         reconstruction = elbo.reconstruction(self.likelihood, self.decoder(codes), images)
         return ElboTerms(codes, reconstruction, elbo.gaussian_kl(mean, logvar))
 
 
-class AutoencoderModel(Model):
+class AutoencoderModel(FunctionalModel):
     """The abstract shell of the VAE family: one Gaussian autoencoder, its optimiser, `encode`, `decode`.
 
-    A concrete model adds its weights and its `step`.
+    A concrete model adds its weights and its `updates`, and overrides `draw` where it needs more noise.
     """
 
     loss_names = ELBO_NAMES
@@ -71,6 +71,9 @@ class AutoencoderModel(Model):
     def networks(self) -> list[nn.Module]:
         return [self.autoencoder.encoder, self.autoencoder.decoder]
 
+    def draw(self, n: int, generator: torch.Generator) -> Values:
+        return {"posterior": elbo.standard_normal(n, self.code_dims, generator)}
+
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of `q(z|x)`, each float32 `[n, code_dims]`."""
         return self.autoencoder.encoder(images)
@@ -82,9 +85,9 @@ class AutoencoderModel(Model):
         return torch.sigmoid(self.autoencoder.decoder(codes).float())
 
 
-def named_losses(loss: Tensor, terms: ElboTerms) -> Losses:
-    """The values that every model of the family reports, detached."""
-    return {"loss": loss.detach(), "reconstruction": terms.reconstruction.detach(), "kl": terms.kl.detach()}
+def named_values(loss: Tensor, terms: ElboTerms) -> Values:
+    """The values that every model of the family reports, and the codes for an update that follows."""
+    return {"loss": loss, **terms._asdict()}
 
 
 def check_weight(name: str, value: float) -> float:

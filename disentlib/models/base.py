@@ -1,16 +1,22 @@
-"""What every model offers: one update step, `encode`, `decode`, and the optimisers that a checkpoint must hold."""
+"""What every model offers: one update step, `encode`, `decode`, and the optimisers that a checkpoint must hold.
+
+How a step is made of pure loss functions stands here too: one model and a stack of models take the same ones.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Losses", "Model", "adam", "step_optimiser"]
+__all__ = ["FunctionalModel", "LossFunction", "Losses", "Model", "Values", "adam", "step_optimiser", "take_updates"]
 
 Losses = dict[str, Tensor]
+Values = dict[str, Tensor]  # by name: what a step has drawn and computed so far
+LossFunction = Callable[[Tensor, Values], tuple[Tensor, Values]]
 
 
 class Model(nn.Module, ABC):
@@ -49,6 +55,56 @@ class Model(nn.Module, ABC):
         """Codes `[n, code_dims]` → images float32 `[n, c, h, w]` in [0, 1]."""
 
 
+class FunctionalModel(Model):
+    """A model whose step is a sequence of updates, each on a pure loss function, as many seeds at once need it.
+
+    All noise of a step is drawn by `draw`, so that the loss functions draw nothing and `torch.func.vmap` can take them.
+    """
+
+    @abstractmethod
+    def draw(self, n: int, generator: torch.Generator) -> Values:
+        """All noise of one step on `n` images, by name, in the order in which the paper draws it."""
+
+    @abstractmethod
+    def updates(self) -> dict[str, LossFunction]:
+        """The updates of one step in their order: the optimiser's name → `loss(images, given)` → (loss, values).
+
+        `given` holds the noise and, detached, the values of the updates before; the values hold all of `loss_names`.
+        """
+
+    def step(self, images: Tensor, generator: torch.Generator) -> Losses:
+        values = take_updates(self.updates(), self.optimisers, images, self.draw(len(images), generator))
+        return {name: values[name] for name in self.loss_names}
+
+
+def take_updates(
+    updates: dict[str, LossFunction], optimisers: dict[str, torch.optim.Optimizer], images: Tensor, given: Values
+) -> Values:
+    """Take `updates` in their order, each moving its own optimiser's weights; `given` and all values, detached."""
+    for name, loss_function in updates.items():
+        with _frozen([p for other, o in optimisers.items() if other != name for p in _weights(o)]):
+            loss, values = loss_function(images, given)
+        step_optimiser(optimisers[name], loss)
+        given = given | {key: value.detach() for key, value in values.items()}
+    return given
+
+
+def _weights(optimiser: torch.optim.Optimizer) -> list[nn.Parameter]:
+    return [p for group in optimiser.param_groups for p in group["params"]]
+
+
+@contextmanager
+def _frozen(weights: list[nn.Parameter]) -> Iterator[None]:
+    """Inside, a forward pass gives these weights no gradient, and the backward pass spends no time on one."""
+    for weight in weights:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in weights:
+            weight.requires_grad_(True)
+
+
 def adam(parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, float] = (0.9, 0.999)) -> torch.optim.Adam:
     """Adam in its fused form (one kernel per update instead of one per tensor); ValueError unless 0 < lr < ∞."""
     if not 0 < lr < float("inf"):
@@ -57,7 +113,10 @@ def adam(parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, floa
 
 
 def step_optimiser(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-    """Zero, back-propagate, update: the gradients that an earlier loss left in these parameters are dropped."""
+    """Zero, back-propagate, update: the gradients that an earlier loss left in these parameters are dropped.
+
+    `loss`: a scalar, or `[s]` for a stack of models, whose gradients do not mix.
+    """
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()
+    loss.backward(torch.ones_like(loss))
     optimiser.step()

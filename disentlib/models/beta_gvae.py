@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from disentlib.losses.adversarial import ADVERSARIAL_TERMS, adversarial_term, discriminator_loss
-from disentlib.losses.elbo import beta_elbo_loss
-from disentlib.models.autoencoder import ELBO_NAMES, AutoencoderModel, ElboTerms, check_weight, named_losses
-from disentlib.models.base import Losses, adam, step_optimiser
+from disentlib.losses.elbo import beta_elbo_loss, standard_normal
+from disentlib.models.autoencoder import ELBO_NAMES, AutoencoderModel, check_weight, named_values
+from disentlib.models.base import LossFunction, Values, adam
 from disentlib.networks import LatentDiscriminator, seeded
 
 __all__ = ["BetaGVAE"]
@@ -62,26 +62,22 @@ class BetaGVAE(AutoencoderModel):
     def networks(self) -> list[torch.nn.Module]:
         return [*super().networks, self.discriminator]
 
-    def step(self, images: Tensor, generator: torch.Generator) -> Losses:
-        terms, adversarial, loss = self.autoencoder_loss(images, generator)
-        step_optimiser(self._optimiser, loss)
-        discriminator = self.discriminator_loss(terms.codes, generator)
-        step_optimiser(self._discriminator_optimiser, discriminator)
-        own = {"adversarial": adversarial.detach(), "discriminator": discriminator.detach()}
-        return named_losses(loss, terms) | own
+    def draw(self, n: int, generator: torch.Generator) -> Values:
+        return super().draw(n, generator) | {"prior": standard_normal(n, self.code_dims, generator)}
 
-    def autoencoder_loss(self, images: Tensor, generator: torch.Generator) -> tuple[ElboTerms, Tensor, Tensor]:
-        """The bound's terms, the adversarial term, and eq. 7 as a loss, which gives the discriminator no gradient."""
-        terms = self.autoencoder.elbo_terms(images, generator)
-        self.discriminator.requires_grad_(False)
+    def updates(self) -> dict[str, LossFunction]:
+        return {"autoencoder": self.autoencoder_loss, "discriminator": self.discriminator_loss}
+
+    def autoencoder_loss(self, images: Tensor, given: Values) -> tuple[Tensor, Values]:
+        """Eq. 7 as a loss, the terms of the bound, and the adversarial term."""
+        terms = self.autoencoder.elbo_terms(images, given["posterior"])
         adversarial = adversarial_term(self.discriminator(terms.codes), self.form)
-        self.discriminator.requires_grad_(True)
         bound = beta_elbo_loss(terms.reconstruction, terms.kl, self.beta)
-        return terms, adversarial, bound - self.sign * self.gamma * adversarial
+        loss = bound - self.sign * self.gamma * adversarial
+        return loss, named_values(loss, terms) | {"adversarial": adversarial}
 
-    def discriminator_loss(self, codes: Tensor, generator: torch.Generator) -> Tensor:
-        """Eq. 6 as a loss, on as many prior samples as there are codes `[n, d]`; the codes are detached."""
-        codes = codes.detach()
-        prior = torch.randn(codes.shape, generator=generator, device=codes.device)
-        logits = self.discriminator(torch.cat([prior, codes]))
-        return discriminator_loss(*logits.chunk(2))
+    def discriminator_loss(self, images: Tensor, given: Values) -> tuple[Tensor, Values]:
+        """Eq. 6 as a loss, on the prior samples and the codes of the update before, each `[n, d]`."""
+        logits = self.discriminator(torch.cat([given["prior"], given["codes"]]))
+        loss = discriminator_loss(*logits.chunk(2))
+        return loss, {"discriminator": loss}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from disentlib.losses.elbo import beta_elbo_loss
-from disentlib.models.autoencoder import AutoencoderModel, check_weight, named_losses
-from disentlib.models.base import Losses, step_optimiser
+from disentlib.models.autoencoder import AutoencoderModel, check_weight, named_values
+from disentlib.models.base import LossFunction, Values
 
 __all__ = ["BetaVAE"]
 
@@ -33,8 +32,11 @@ class BetaVAE(AutoencoderModel):
         super().__init__(image_shape, code_dims, likelihood, lr, seed)
         self.beta = check_weight("beta", beta)
 
-    def step(self, images: Tensor, generator: torch.Generator) -> Losses:
-        terms = self.autoencoder.elbo_terms(images, generator)
+    def updates(self) -> dict[str, LossFunction]:
+        return {"autoencoder": self.autoencoder_loss}
+
+    def autoencoder_loss(self, images: Tensor, given: Values) -> tuple[Tensor, Values]:
+        """The negative β-weighted bound, eq. 4, and its terms."""
+        terms = self.autoencoder.elbo_terms(images, given["posterior"])
         loss = beta_elbo_loss(terms.reconstruction, terms.kl, self.beta)
-        step_optimiser(self._optimiser, loss)
-        return named_losses(loss, terms)
+        return loss, named_values(loss, terms)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from disentlib.losses.elbo import beta_elbo_loss
-from disentlib.models.autoencoder import AutoencoderModel, named_losses
-from disentlib.models.base import Losses, step_optimiser
+from disentlib.models.autoencoder import AutoencoderModel, named_values
+from disentlib.models.base import LossFunction, Values
 
 __all__ = ["VAE"]
 
@@ -17,6 +16,7 @@ class VAE(AutoencoderModel):
 
     `likelihood`: "bernoulli" or "squared_error" (reading G4); `lr`: Adam's rate; `seed`: initial weights.
 
+    >>> import torch
     >>> VAE((1, 32, 32), code_dims=4).encode(torch.rand(2, 1, 32, 32)).shape
     torch.Size([2, 4])
     """
@@ -31,8 +31,11 @@ class VAE(AutoencoderModel):
     ) -> None:
         super().__init__(image_shape, code_dims, likelihood, lr, seed)
 
-    def step(self, images: Tensor, generator: torch.Generator) -> Losses:
-        terms = self.autoencoder.elbo_terms(images, generator)
+    def updates(self) -> dict[str, LossFunction]:
+        return {"autoencoder": self.autoencoder_loss}
+
+    def autoencoder_loss(self, images: Tensor, given: Values) -> tuple[Tensor, Values]:
+        """The negative bound, eq. 2, and its terms."""
+        terms = self.autoencoder.elbo_terms(images, given["posterior"])
         loss = beta_elbo_loss(terms.reconstruction, terms.kl, beta=1.0)
-        step_optimiser(self._optimiser, loss)
-        return named_losses(loss, terms)
+        return loss, named_values(loss, terms)
