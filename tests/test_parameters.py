@@ -74,7 +74,7 @@ def test_a_default_and_its_comment_are_told_apart(line: str, default: object, he
 @pytest.mark.parametrize(
     "line",
     [
-        "x = 3", "x: int", "x: int = 3 * 4", "x: int = other", "x: str = f'{1}'", "x: dict = {}", "x: A = None",
+        "x = 3", "x: int", "x: int = 3 * 4", "x: int = other", "x: str = f'{1}'", "x: set = {1}", "x: A = None",
         "x: int | None = None", "import os", "print(1)", "a.b: int = 3", "x: list = [i for i in (1,)]", "x: int = = 3",
     ],
 )  # fmt: skip

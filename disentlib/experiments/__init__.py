@@ -3,13 +3,13 @@
 from disentlib.experiments.claims import claim, claims
 from disentlib.experiments.evaluation import informed, row_labels
 from disentlib.experiments.markup import Html, table
-from disentlib.experiments.pages import against_ours, costs, parameter_table, published
+from disentlib.experiments.pages import against_ours, costs, parameter_table, published, record_table
 from disentlib.experiments.parameters import begin
 from disentlib.experiments.pictures import against, loss_curves, seed_dots, summary, traversals
 from disentlib.experiments.provenance import provenance
 from disentlib.experiments.records import Record, read_all, select
 from disentlib.experiments.runs import Run, Spec, run, run_all
-from disentlib.experiments.settings import vae_spec
+from disentlib.experiments.settings import training_spec, vae_spec
 from disentlib.experiments.statistics import Interval, bootstrap, paired
 from disentlib.experiments.tables import Row, compare, interval_of, ordering
 
@@ -37,6 +37,7 @@ __all__ = [
     "provenance",
     "published",
     "read_all",
+    "record_table",
     "run",
     "row_labels",
     "run_all",
@@ -44,6 +45,7 @@ __all__ = [
     "select",
     "summary",
     "table",
+    "training_spec",
     "traversals",
     "vae_spec",
 ]

@@ -21,9 +21,10 @@ from disentlib.experiments import notebooks, places, records
 from disentlib.experiments.parameters import profiles
 from disentlib.training import best_device
 
-__all__ = ["LIVE", "chapter_file", "publish", "publishing", "source_hash", "stale"]
+__all__ = ["LIVE", "TOOLS", "chapter_file", "publish", "publishing", "source_hash", "stale"]
 
 LIVE = ("quickstart",)  # executed at every build of the book, never committed
+TOOLS = ("training",)  # executed by studies, a page of no book
 _KEY = "disentlib"
 _HEAVY = 150_000  # characters of base64
 
@@ -42,7 +43,9 @@ def source_hash(source: Path) -> str:
 
 
 def stale(source: Path) -> str | None:
-    """Why the chapter of this notebook has to be executed again; None if it is fresh."""
+    """Why the chapter of this notebook has to be executed again; None if it is fresh, or no chapter at all."""
+    if source.stem in TOOLS:
+        return None
     chapter = chapter_file(source.stem)
     if not chapter.exists():
         return "missing"

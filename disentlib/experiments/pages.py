@@ -13,7 +13,7 @@ from disentlib.experiments.provenance import provenance
 from disentlib.experiments.records import Record, read_all, select
 from disentlib.experiments.statistics import prediction
 
-__all__ = ["against_ours", "costs", "parameter_table", "published"]
+__all__ = ["against_ours", "costs", "parameter_table", "published", "record_table"]
 
 
 def published(**wanted: object) -> list[Record]:
@@ -64,6 +64,14 @@ def against_ours(yours: Record, names: Sequence[str]) -> Html:
         lines.append([name, f"{value:.4g}", text, _judge(value, bounds)])
     head = ["", "your run", "where ours say one more run falls (95 %)", ""]
     return table(head, lines, "Your run against ours") + provenance(ours)
+
+
+def record_table(record: Record) -> Html:
+    """What a record says of its training: settings, data, cost and environment; the numbers stand elsewhere."""
+    cost = {"seconds": f"{record.seconds:.0f}", "peak memory": f"{record.peak_memory_mb:.0f} MB"}
+    parts = {**record.spec, **{f"data.{k}": v for k, v in record.data.items()}, **cost, **record.environment}
+    lines = [[f"<code>{html.escape(name)}</code>", html.escape(str(value))] for name, value in parts.items()]
+    return table(["", record.id], lines, "The record") + provenance([record])
 
 
 def _judge(value: float, bounds: tuple[float, float] | None) -> str:

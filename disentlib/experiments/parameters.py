@@ -25,7 +25,7 @@ __all__ = ["Parameter", "ParameterError", "begin", "declared", "notebook_paramet
 
 _PROFILES = Path(__file__).parent / "profiles"
 _INJECTED = "# Parameters"  # how papermill opens the cell that it injects
-_TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list}
+_TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}
 # Smallest allowed value of every number that has one, whichever notebook asks for it.
 LEAST = {
     "seed": 0, "steps": 1, "batch_size": 1, "code_dims": 1, "image_size": 8, "train_size": 1, "eval_points": 100,
@@ -34,7 +34,8 @@ LEAST = {
 ABOVE_ZERO = {"lr", "lr_discriminator"}
 # What a name or each item of a list may be.
 CHOICES = {
-    "source": data.SOURCES, "datasets": data.names(), "scored": data.names(), "models": models.names(),
+    "source": data.SOURCES, "dataset": data.names(), "datasets": data.names(), "scored": data.names(),
+    "model": models.names(), "models": models.names(),
     "precision": training.PRECISIONS, "compile": ("none", "default", "reduce-overhead", "max-autotune"),
     "adversarial_term": ADVERSARIAL_TERMS, "adversarial_terms": ADVERSARIAL_TERMS, "adversarial_sign": (1, -1),
     "scores": tuple(SCORES),
@@ -112,12 +113,14 @@ def _inherited(name: str, settings: dict[str, object]) -> dict[str, object]:
 def resolve(notebook: str, parameters: Mapping[str, Parameter], given: Mapping[str, object]) -> dict[str, object]:
     """Defaults, then the profile for what is None, then checks: the values a run uses.
 
-    `given` overrides defaults and profile. ParameterError names an unknown parameter, type, profile or range.
+    `given` overrides defaults and profile. A notebook with a parameter `like` takes the profiles of the notebook that
+    it names. ParameterError names an unknown parameter, type, profile or range.
     """
     unknown = sorted(set(given) - set(parameters))
     if unknown:
         raise ParameterError(f"unknown parameter {', '.join(unknown)}; {notebook} takes:\n{_listing(parameters)}")
     values = {name: p.default for name, p in parameters.items()} | dict(given)
+    notebook = str(values.get("like") or notebook)
     known = profiles(notebook)
     if values["profile"] not in tuple(known):
         raise ParameterError(f"unknown profile {values['profile']!r}; {notebook} has: {', '.join(known)}")
@@ -154,9 +157,16 @@ def _checked(parameter: Parameter, value: object) -> object:
         raise ParameterError(
             f"{name} must be {parameter.type}, got {value!r} ({type(value).__name__}): {parameter.help}"
         )
-    for item in value if isinstance(value, list) else [value]:
-        _check_range(name, item)
+    for key, item in _items(name, value):
+        _check_range(key, item)
     return value
+
+
+def _items(name: str, value: object) -> list[tuple[str, object]]:
+    """What has a range of its own: the entries of a dict under their own names, the items of a list, or the value."""
+    if isinstance(value, dict):
+        return [(str(key), item) for key, item in value.items()]
+    return [(name, item) for item in (value if isinstance(value, list) else [value])]
 
 
 def _check_range(name: str, value: object) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import SimpleNamespace
 
+from disentlib.experiments.parameters import ParameterError, profiles
 from disentlib.experiments.runs import Spec
 from disentlib.models import hyperparameters
 
-__all__ = ["LIKELIHOOD", "vae_spec"]
+__all__ = ["LIKELIHOOD", "training_spec", "vae_spec"]
 
 # Reading G4: summed squared error for CelebA, whose printed errors can be nothing else; Bernoulli nats for black and
 # white. For chairs nothing is printed: with a squared error short runs never leave the empty code, so Bernoulli.
@@ -35,3 +37,48 @@ def vae_spec(p: SimpleNamespace, dataset: str, model: str, **changed: object) ->
         precision=given["precision"],
         eval_points=given["eval_points"],
     )
+
+
+def training_spec(p: SimpleNamespace) -> Spec:
+    """The spec of the notebook `training` under its parameters `p`: any model, with the settings of chapter `p.like`.
+
+    Each hyper-parameter comes from `p.hyper`, else from the chapter's profile, else from the model. ParameterError for
+    one that the model has not got, or of another type.
+    """
+    usual = {"likelihood": LIKELIHOOD[p.dataset]} if p.dataset in LIKELIHOOD else {}
+    usual |= profiles(p.like)[p.profile]
+    own = _defaults(p.model)
+    hyper = own | {name: usual[name] for name in own if name in usual} | _checked_hyper(p.model, own, p.hyper)
+    return Spec(
+        dataset=p.dataset,
+        model=p.model,
+        profile=p.profile,
+        seed=p.seed,
+        hyper=hyper,
+        source=p.source,
+        image_size=p.image_size,
+        train_size=None if p.whole else p.train_size,
+        steps=p.steps,
+        batch_size=p.batch_size,
+        precision=p.precision,
+        eval_points=p.eval_points,
+    )
+
+
+def _defaults(model: str) -> dict[str, object]:
+    return {name: default for name, default in hyperparameters(model).items() if name != "seed"}
+
+
+def _checked_hyper(model: str, own: Mapping[str, object], given: Mapping[str, object]) -> dict[str, object]:
+    """The given hyper-parameters in the types of the model's own: an id must not tell 4 from 4.0."""
+    unknown = sorted(set(given) - set(own))
+    if unknown:
+        raise ParameterError(f"{model} has no hyper-parameter {', '.join(unknown)}; it takes {', '.join(own)}")
+    found = {}
+    for name, value in given.items():
+        kind = type(own[name])
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        found[name] = float(value) if kind is float and whole else value
+        if own[name] is not None and type(found[name]) is not kind:
+            raise ParameterError(f"{name} of {model} must be {kind.__name__}, got {value!r} ({type(value).__name__})")
+    return found

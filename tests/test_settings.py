@@ -1,0 +1,92 @@
+"""The notebook `training` and the chapters ask for the same trainings, so that they share their records."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from disentlib import models
+from disentlib.experiments import parameters, records
+from disentlib.experiments.parameters import ParameterError
+from disentlib.experiments.settings import training_spec, vae_spec
+
+ROOT = Path(__file__).parents[1]
+RECORDS = records.read_all(ROOT / "book" / "records")
+
+
+def values(notebook: str, **given: object) -> SimpleNamespace:
+    known = parameters.notebook_parameters(ROOT / "notebooks" / f"{notebook}.ipynb")
+    return SimpleNamespace(notebook=notebook, **parameters.resolve(notebook, known, given))
+
+
+@pytest.mark.parametrize("profile", ["smoke", "laptop", "paper"])
+@pytest.mark.parametrize(
+    ("chapter", "dataset", "model", "hyper"),
+    [
+        ("beta_gvae", "celeba", "vae", {}),
+        ("beta_gvae", "dsprites", "beta_vae", {"beta": 4}),
+        ("beta_gvae", "chairs", "beta_gvae", {"beta": 4, "gamma": 10.0}),
+        ("beta_gvae_ablation", "celeba", "beta_vae", {"beta": 3.0}),
+        ("beta_gvae_ablation", "celeba", "beta_gvae", {"adversarial_term": "logit", "adversarial_sign": -1}),
+        ("vae", "dsprites", "beta_vae", {"beta": 8.0}),
+        ("quickstart", "dsprites", "beta_vae", {"beta": 4.0}),
+    ],
+)  # fmt: skip
+def test_a_chapter_and_the_training_notebook_ask_for_the_same(
+    profile: str, chapter: str, dataset: str, model: str, hyper: dict
+) -> None:
+    typed = {name: float(value) if name in ("beta", "gamma") else value for name, value in hyper.items()}
+    own = vae_spec(values(chapter, profile=profile), dataset, model, **{"seed": 2, **typed})
+    same = values("training", profile=profile, like=chapter, dataset=dataset, model=model, hyper=hyper, seed=2)
+    assert training_spec(same).id == own.id
+
+
+def test_the_digit_models_of_the_vae_chapter_too() -> None:
+    own = vae_spec(values("vae"), "mnist", "vae", image_size=28, train_size=None, code_dims=2)
+    p = values("training", like="vae", dataset="mnist", model="vae", image_size=28, whole=True, hyper={"code_dims": 2})
+    assert training_spec(p).id == own.id
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda r: r.id)
+def test_every_record_of_the_book_can_be_asked_for(record: records.Record) -> None:
+    """From what the record itself says, the notebook arrives at the record's id."""
+    spec = record.spec
+    given = {name: spec[name] for name in ("dataset", "model", "profile", "seed", "hyper", "steps", "batch_size")}
+    given |= {name: spec[name] for name in ("image_size", "precision", "eval_points")}
+    given |= {"whole": True} if spec["train_size"] is None else {"train_size": spec["train_size"]}
+    found = training_spec(values("training", **given))
+    assert training_spec(values("training", **given | {"hyper": json.loads(json.dumps(spec["hyper"]))})) == found
+    assert SimpleNamespace(**vars(found) | {"source": spec["source"]}) == SimpleNamespace(**spec)
+
+
+def test_what_is_given_comes_before_the_profile_and_that_before_the_model() -> None:
+    laptop = parameters.profiles("beta_gvae")["laptop"]
+    hyper = training_spec(values("training", hyper={"lr": 0.5})).hyper
+    own = models.hyperparameters("beta_gvae")
+    assert (hyper["lr"], hyper["width"], hyper["gamma"]) == (0.5, laptop["width"], own["gamma"])
+    assert laptop["width"] != own["width"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"model": "vae", "hyper": {"gamma": 1.0}}, "vae has no hyper-parameter gamma; it takes code_dims, likelihood"),
+        ({"hyper": {"seed": 1}}, "no hyper-parameter seed"),
+        ({"hyper": {"beta": "four"}}, r"beta of beta_gvae must be float, got 'four' \(str\)"),
+        ({"hyper": {"code_dims": 2.5}}, "code_dims of beta_gvae must be int, got 2.5"),
+        ({"hyper": {"beta": True}}, "beta of beta_gvae must be float, got True"),
+        ({"hyper": {"beta": -1.0}}, "beta must be at least 0.0, got -1.0"),
+        ({"hyper": {"adversarial_term": "square"}}, "unknown adversarial_term 'square'; known: probability"),
+        ({"hyper": ["beta", 4.0]}, "hyper must be dict, got"),
+        ({"model": "gan"}, "unknown model 'gan'; known: vae, beta_vae, beta_gvae"),
+        ({"dataset": "faces"}, "unknown dataset 'faces'; known: dsprites"),
+        ({"like": "nothing"}, "no profiles for a notebook 'nothing'; known: .*vae"),
+        ({"like": "vae", "profile": "huge"}, "unknown profile 'huge'; vae has: smoke, laptop, paper"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named(given: dict, said: str) -> None:
+    with pytest.raises(ParameterError, match=said):
+        training_spec(values("training", **given))
