@@ -6,24 +6,27 @@ import hashlib
 import json
 import multiprocessing
 import os
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from disentlib import data, models, training
 from disentlib.data import Dataset
-from disentlib.experiments import places, records
+from disentlib.experiments import fingerprint, places, records
 from disentlib.experiments.evaluation import VERSION, check_scores, evaluate, lacking, score
 from disentlib.experiments.records import Record
 from disentlib.models import Model
 
-__all__ = ["Run", "Spec", "run", "run_all", "spec_of"]
+__all__ = ["Run", "Spec", "only_one", "run", "run_all", "spec_of"]
 
 HISTORY_POINTS = 40  # enough for a curve in the book, small enough for a record in git
 
@@ -78,7 +81,8 @@ def run(
 ) -> Run:
     """Train and evaluate what `spec` says and write its record.
 
-    With `reuse`, a finished run of the same spec on the same data is taken instead, and a stopped one is resumed.
+    With `reuse`, a finished run of the same spec on the same data is taken instead, and a stopped one is resumed. Two
+    processes never train the same spec at the same time: the second waits and then takes what the first has made.
     `scores`: metrics that take minutes (see `evaluation.SCORES`), added to the record if it has not got them yet;
     ValueError for an unknown one, before anything is trained. `compile`: "none", or a mode of torch.compile; it changes
     how fast the numbers come and not, but for rounding, what they are.
@@ -87,6 +91,29 @@ def run(
     dataset = _load(spec.dataset, spec.source, spec.image_size)
     spec = replace(spec, source=dataset.source)
     model = models.build(spec.model, dataset.image_shape, seed=spec.seed, **spec.hyper)
+    with only_one(places.runs() / spec.id):
+        return _run(spec, model, dataset, reuse, progress, scores, compile)
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Holds the lock of a run's folder: others wait outside, and the lock falls with the process that holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"another process is at {folder.name}; waiting for it", file=sys.stderr, flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _run(
+    spec: Spec, model: Model, dataset: Dataset, reuse: bool, progress: bool, scores: Sequence[str], compile: str
+) -> Run:
     folder = places.runs() / spec.id
     record_file, checkpoint = folder / "record.json", folder / "checkpoint.pt"
     finished = _finished(record_file, checkpoint, dataset) if reuse else None
@@ -158,6 +185,7 @@ def _finished(record_file: Path, checkpoint: Path, dataset: Dataset) -> Record |
 
 def _train(spec: Spec, model: Model, dataset: Dataset, checkpoint: Path, progress: bool, compile: str) -> Record:
     device = training.best_device()
+    code = fingerprint.code_of(type(model), spec.dataset)  # now, since files may be edited while it trains
     history = training.train(
         model,
         dataset,
@@ -184,7 +212,7 @@ def _train(spec: Spec, model: Model, dataset: Dataset, checkpoint: Path, progres
         history=_thinned(history),
         seconds=round(history.seconds, 2),
         peak_memory_mb=round(records.peak_memory_mb(device), 1),
-        environment=records.environment(device),
+        environment=records.environment(device) | {"code": code},
     )
 
 

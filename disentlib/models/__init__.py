@@ -9,7 +9,7 @@ from disentlib.models.beta_gvae import BetaGVAE
 from disentlib.models.beta_vae import BetaVAE
 from disentlib.models.vae import VAE
 
-__all__ = ["BetaGVAE", "BetaVAE", "Losses", "Model", "VAE", "build", "hyperparameters", "names"]
+__all__ = ["BetaGVAE", "BetaVAE", "Losses", "Model", "VAE", "build", "class_of", "hyperparameters", "names"]
 
 _MODELS: dict[str, type[Model]] = {"vae": VAE, "beta_vae": BetaVAE, "beta_gvae": BetaGVAE}
 
@@ -19,15 +19,20 @@ def names() -> tuple[str, ...]:
     return tuple(_MODELS)
 
 
+def class_of(name: str) -> type[Model]:
+    """The class of a model; ValueError for an unknown name."""
+    if name not in _MODELS:
+        raise ValueError(f"unknown model {name!r}; known: {', '.join(_MODELS)}")
+    return _MODELS[name]
+
+
 def hyperparameters(name: str) -> dict[str, object]:
     """The hyper-parameters of a model and their defaults; ValueError for an unknown name.
 
     >>> hyperparameters("vae")
     {'code_dims': 10, 'likelihood': 'bernoulli', 'lr': 0.0001, 'seed': 0}
     """
-    if name not in _MODELS:
-        raise ValueError(f"unknown model {name!r}; known: {', '.join(_MODELS)}")
-    signature = inspect.signature(_MODELS[name].__init__)
+    signature = inspect.signature(class_of(name).__init__)
     return {key: p.default for key, p in signature.parameters.items() if key not in ("self", "image_shape")}
 
 
