@@ -40,6 +40,24 @@ def test_commands_name_real_targets_and_parameters():
     assert checked >= 5
 
 
+def test_the_cluster_example_is_short_and_python():
+    (example,) = blocks("py")
+    compile(example, "README.md", "exec")
+    assert len([line for line in example.splitlines() if line.strip()]) <= 5
+
+
+def test_study_lines_are_accepted_by_the_command_line(capsys):
+    text = "\n".join(blocks("bash") + blocks("py"))
+    lines = re.findall(r"python -m disentlib (study .*)", text)
+    assert len(lines) == 5
+    for line in lines:
+        words = shlex.split(line.replace("tcp://…", "tcp://127.0.0.1:8786").partition("#")[0])
+        options = cli._parser().parse_args(words)
+        if words[1] in ("list", "show"):
+            assert options.do(options) == 0
+    assert "run 17 of table1" in capsys.readouterr().out
+
+
 def test_make_run_line_is_accepted_by_the_command_line():
     options = cli._parser().parse_args(["run", "beta_gvae", "--profile", "laptop", "-p", "seed", "3"])
     _, given = cli._asked(options)

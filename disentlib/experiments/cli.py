@@ -13,6 +13,8 @@ from disentlib import data, models
 from disentlib.data import DataError
 from disentlib.experiments import chapters, notebooks, places, records, runs
 from disentlib.experiments.parameters import Parameter, ParameterError, notebook_parameters, profiles
+from disentlib.experiments.studies import StudyError
+from disentlib.experiments.study_cli import add_study
 
 __all__ = ["main"]
 
@@ -22,7 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return options.do(options)
-    except (ParameterError, LookupError, records.RecordError, DataError) as error:
+    except KeyboardInterrupt:
+        print("disentlib: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    except (StudyError, ParameterError, LookupError, records.RecordError, DataError) as error:
         message = error.args[0] if isinstance(error, KeyError) else error  # a KeyError quotes its message
         print(f"disentlib: {message}", file=sys.stderr)
         return 2
@@ -46,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     pages = _command(commands, "chapters", _chapters, "execute each chapter that is missing, stale or live")
     pages.add_argument("--check", action="store_true", help="only say which are, and fail if a committed one is")
+    add_study(commands)
     _command(commands, "list", _list, "the notebooks with parameters and profiles, the models and data sets")
     return parser
 
