@@ -8,7 +8,7 @@ from disentlib.experiments.parameters import begin
 from disentlib.experiments.pictures import against, loss_curves, seed_dots, summary, traversals
 from disentlib.experiments.provenance import provenance
 from disentlib.experiments.records import Record, read_all, select
-from disentlib.experiments.runs import Run, Spec, run, run_all
+from disentlib.experiments.runs import Run, Spec, prerequisite, run, run_all
 from disentlib.experiments.settings import training_spec, vae_spec
 from disentlib.experiments.statistics import Interval, bootstrap, paired
 from disentlib.experiments.tables import Row, compare, interval_of, ordering
@@ -34,6 +34,7 @@ __all__ = [
     "ordering",
     "paired",
     "parameter_table",
+    "prerequisite",
     "provenance",
     "published",
     "read_all",

@@ -26,7 +26,7 @@ from disentlib.experiments.evaluation import VERSION, check_scores, evaluate, la
 from disentlib.experiments.records import Record
 from disentlib.models import Model
 
-__all__ = ["Run", "Spec", "only_one", "run", "run_all", "spec_of"]
+__all__ = ["Run", "Spec", "only_one", "prerequisite", "run", "run_all", "spec_of"]
 
 HISTORY_POINTS = 40  # enough for a curve in the book, small enough for a record in git
 
@@ -93,6 +93,15 @@ def run(
     model = models.build(spec.model, dataset.image_shape, seed=spec.seed, **spec.hyper)
     with only_one(places.runs() / spec.id):
         return _run(spec, model, dataset, reuse, progress, scores, compile)
+
+
+def prerequisite(spec: Spec) -> Run:
+    """The finished run that another one builds on, such as a stage-1 β-VAE: trained once, by whoever asks first.
+
+    All runs that ask for the same spec get the same weights, also if they ask at the same time: the others wait until
+    the record is whole. A run that builds on it quotes `prerequisite(spec).record.id` among its own parameters.
+    """
+    return run(spec, progress=False)
 
 
 @contextmanager
