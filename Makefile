@@ -23,7 +23,7 @@ test: $(READY) lint  ## everything that CI runs
 	$(BIN)/python -m pytest -q -m "not notebook and not book"
 	$(BIN)/python -m disentlib chapters --check
 	$(BIN)/python -m pytest -q -m notebook
-	$(BIN)/python -m disentlib publish quickstart --profile smoke --if-missing
+	$(BIN)/python -m disentlib publish quickstart reproduction errata status --profile smoke --if-missing
 	$(MAKE) html
 	BOOK_BUILT=1 $(BIN)/python -m pytest -q -m book
 

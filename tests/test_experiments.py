@@ -30,7 +30,7 @@ from disentlib.experiments.evaluation import evaluate, evaluation_points, inform
 from disentlib.experiments.provenance import provenance
 from disentlib.experiments.records import Record
 from disentlib.experiments.runs import Run, Spec, run, run_all
-from disentlib.experiments.statistics import Interval, bootstrap, paired, prediction
+from disentlib.experiments.statistics import Interval, Spreads, bootstrap, paired, prediction, spreads
 from disentlib.experiments.tables import Row, compare, ordering, verdict
 from disentlib.metrics import LOCATELLO, active_dimensions, mig
 
@@ -114,6 +114,30 @@ def test_prediction_covers_one_more_draw_as_often_as_it_says() -> None:
     assert np.mean(covered) == pytest.approx(statistics.LEVEL, abs=4 * (0.05 * 0.95 / 4000) ** 0.5)
 
 
+def test_spreads_between_seeds_and_between_evaluations_are_those_of_the_textbook() -> None:
+    """Two seeds, two evaluations each: MS_w = 2, MS_b = 2·(5² + 5²) = 100, so s² = (100 − 2)/2."""
+    found = spreads({0: [1.0, 3.0], 5: [11.0, 13.0]})
+    assert found.evaluations == pytest.approx(2**0.5) and found.seeds == pytest.approx(7.0)
+    same = spreads({0: [1.0, 3.0, 5.0], 1: [1.0, 3.0, 5.0]})
+    assert same.seeds == 0 and same.evaluations == pytest.approx(2.0)
+
+
+def test_spreads_where_one_of_the_two_cannot_be_told() -> None:
+    assert spreads({0: [3.0]}) == Spreads(None, None)
+    assert spreads({0: [1.0, 3.0]}) == Spreads(None, pytest.approx(2**0.5))
+    assert spreads({0: [1.0], 1: [3.0]}) == Spreads(pytest.approx(2**0.5), None)
+    for nothing in ({}, {0: [1.0], 1: []}):
+        with pytest.raises(ValueError, match="at least one"):
+            spreads(nothing)
+
+
+@pytest.mark.parametrize("sizes", [[4] * 400, [2, 6] * 200])
+def test_spreads_recover_what_made_the_numbers(sizes: list[int]) -> None:
+    g = np.random.default_rng(0)
+    found = spreads({i: (g.normal(0, 3.0) + g.normal(0, 1.0, size)).tolist() for i, size in enumerate(sizes)})
+    assert found.seeds == pytest.approx(3.0, rel=0.1) and found.evaluations == pytest.approx(1.0, rel=0.06)
+
+
 # ---- tables --------------------------------------------------------------------------------------------------------
 
 CLAIM = Claim("table1", "row", "column", 2.0, decimals=3)
@@ -143,10 +167,26 @@ def test_a_comparison_shows_the_claim_our_interval_and_every_seed(make_record: M
     made = [make_record(seed=s, kl=k) for s, k in ((2, 3.0), (0, 1.0), (1, 2.0))]
     shown = compare([Row("β-VAE", CLAIM, made, "kl"), Row("VAE", CLAIM, [], "kl")], "KL").text
     head, ours, absent = cells(shown)
-    assert head[1] == "paper" and absent[1:] == ["2.000", "not run", "–", "not run"]
-    assert ours[0] == "β-VAE" and ours[1] == "2.000" and ours[3] == "1.00, 2.00, 3.00" and ours[4] == "inside"
+    assert head[1] == "paper" and absent[1:4] == ["2.000", "not run", "–"] and absent[-1] == "not run"
+    assert ours[0] == "β-VAE" and ours[1] == "2.000" and ours[3] == "1.00, 2.00, 3.00" and ours[-1] == "inside"
+    assert ours[4:6] == ["3", "laptop, rendered, 16 px"] and absent[4:6] == ["–", "–"]
     assert ours[2] == bootstrap([3.0, 1.0, 2.0]).text(2)
     assert all(r.id in shown for r in made)
+
+
+def test_a_comparison_counts_failed_and_collapsed_runs(make_record: Make) -> None:
+    made = [make_record(seed=s, kl=k, active_dimensions=a) for s, k, a in ((0, 1.0, 3), (1, 0.0, 0), (2, 0.0, 0))]
+    rows = [Row("a", CLAIM, made, "kl", failed=1), Row("b", CLAIM, made[:1], "kl"), Row("c", CLAIM, [], "kl", failed=2)]
+    shown = cells(compare(rows, "KL").text)[1:]
+    assert [row[4] for row in shown] == ["3, 1 failed, 2 collapsed", "1", "0, 2 failed"]
+    assert shown[2][-1] == "every run failed"
+
+
+def test_a_rows_own_reason_comes_before_the_tables(make_record: Make) -> None:
+    made = [make_record(seed=s, kl=2.0 + s / 10) for s in range(3)]
+    rows = [Row("a", CLAIM, made, "kl", why_not="drawn faces"), Row("b", CLAIM, made, "kl")]
+    texts = [row[-1] for row in cells(compare(rows, "KL", why_not="short").text)[1:]]
+    assert texts == ["not comparable: drawn faces", "not comparable: short"]
 
 
 def test_a_comparison_without_any_record_reads_not_run(make_record: Make) -> None:

@@ -8,11 +8,13 @@ import nbformat
 import papermill
 import pytest
 
-from disentlib.experiments import notebooks
+from disentlib.experiments import chapters, notebooks
 from disentlib.experiments.parameters import ParameterError
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+ALL = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = [path for path in ALL if path.stem not in chapters.PAGES]
+PAGES = [path for path in ALL if path.stem in chapters.PAGES]
 pytestmark = pytest.mark.notebook
 
 
@@ -35,6 +37,18 @@ def test_smoke_profile_runs_and_leaves_records(source, tmp_path):
     records = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/record.json")]
     assert records and all(r["spec"]["profile"] == "smoke" and r["metrics"]["kl"] >= 0 for r in records)
     assert seconds < 180, f"the smoke profile took {seconds:.0f} s; it should take under a minute on two idle cores"
+
+
+@pytest.mark.parametrize("source", PAGES, ids=lambda path: path.stem)
+def test_a_page_that_reads_records_trains_nothing_and_is_quick(source, tmp_path):
+    started = time.monotonic()
+    output = notebooks.execute(source, tmp_path / source.name, {"profile": "smoke"}, live=False)
+    seconds = time.monotonic() - started
+    outputs = [o for cell in nbformat.read(output, as_version=4).cells for o in cell.get("outputs", [])]
+    assert not [o for o in outputs if o.output_type == "error"]
+    assert any("book-table" in o.get("data", {}).get("text/html", "") for o in outputs)
+    assert not (tmp_path / "runs").exists()
+    assert seconds < 60, f"the page took {seconds:.0f} s; every build of the book waits for it"
 
 
 def test_plain_papermill_stops_at_an_unknown_parameter(tmp_path):

@@ -1,5 +1,6 @@
 """Parameters and profiles, runs and records, claims, and the tables between them."""
 
+from disentlib.experiments.answers import Library
 from disentlib.experiments.claims import claim, claims
 from disentlib.experiments.evaluation import informed, row_labels
 from disentlib.experiments.markup import Html, table
@@ -7,7 +8,9 @@ from disentlib.experiments.pages import against_ours, costs, parameter_table, pu
 from disentlib.experiments.parameters import begin
 from disentlib.experiments.pictures import against, loss_curves, seed_dots, summary, traversals
 from disentlib.experiments.provenance import provenance
+from disentlib.experiments.readings import errata
 from disentlib.experiments.records import Record, read_all, select
+from disentlib.experiments.reproduction import overview, paper_tables
 from disentlib.experiments.runs import Run, Spec, prerequisite, run, run_all
 from disentlib.experiments.settings import training_spec, vae_spec
 from disentlib.experiments.statistics import Interval, bootstrap, paired
@@ -16,6 +19,7 @@ from disentlib.experiments.tables import Row, compare, interval_of, ordering
 __all__ = [
     "Html",
     "Interval",
+    "Library",
     "Record",
     "Row",
     "Run",
@@ -28,11 +32,14 @@ __all__ = [
     "claims",
     "compare",
     "costs",
+    "errata",
     "informed",
     "interval_of",
     "loss_curves",
     "ordering",
+    "overview",
     "paired",
+    "paper_tables",
     "parameter_table",
     "prerequisite",
     "provenance",

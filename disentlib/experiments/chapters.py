@@ -21,9 +21,10 @@ from disentlib.experiments import notebooks, places, records
 from disentlib.experiments.parameters import profiles
 from disentlib.training import best_device
 
-__all__ = ["LIVE", "TOOLS", "chapter_file", "publish", "publishing", "source_hash", "stale"]
+__all__ = ["LIVE", "PAGES", "TOOLS", "chapter_file", "publish", "publishing", "source_hash", "stale"]
 
-LIVE = ("quickstart",)  # executed at every build of the book, never committed
+PAGES = ("errata", "reproduction", "status")  # they read records and train nothing
+LIVE = ("quickstart", *PAGES)  # executed at every build of the book, never committed
 TOOLS = ("training",)  # executed by studies, a page of no book
 _KEY = "disentlib"
 _HEAVY = 150_000  # characters of base64

@@ -9,7 +9,7 @@ import yaml
 
 from disentlib.experiments import places
 
-__all__ = ["Claim", "claim", "claims"]
+__all__ = ["Claim", "claim", "claims", "papers", "tables"]
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,31 @@ def claims(paper: str) -> tuple[Claim, ...]:
     >>> len(claims("beta_gvae"))
     20
     """
-    path = places.book() / "claims" / f"{paper}.yml"
-    if not path.exists():
-        known = sorted(p.stem for p in path.parent.glob("*.yml"))
-        raise LookupError(f"no claims of a paper {paper!r}; known: {', '.join(known) or 'none (not in a checkout?)'}")
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content = _content(paper)
     decimals = {table: about["decimals"] for table, about in content["tables"].items()}
     return tuple(Claim(**entry, decimals=decimals[entry["table"]]) for entry in content["claims"])
+
+
+def papers() -> list[str]:
+    """The papers whose claims there are."""
+    return sorted(path.stem for path in (places.book() / "claims").glob("*.yml"))
+
+
+def tables(paper: str) -> dict[str, dict]:
+    """What is said of each table of a paper: its caption, unit, data set; LookupError for an unknown paper.
+
+    >>> list(tables("beta_gvae"))
+    ['table1', 'table2']
+    """
+    return _content(paper)["tables"]
+
+
+def _content(paper: str) -> dict:
+    path = places.book() / "claims" / f"{paper}.yml"
+    if not path.exists():
+        known = ", ".join(papers()) or "none (not in a checkout?)"
+        raise LookupError(f"no claims of a paper {paper!r}; known: {known}")
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def claim(paper: str, table: str, row: str, column: str, dataset: str | None = None) -> Claim:

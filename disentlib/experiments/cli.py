@@ -41,8 +41,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--profile", help="short for -p profile NAME")
     run.add_argument("-o", "--output", type=Path, help="the executed notebook (default: in runs/notebooks/)")
     run.add_argument("--keep", action="store_true", help="also put its records into book/records/")
-    publish = _command(commands, "publish", _publish, "execute one notebook as a chapter of the book")
-    publish.add_argument("notebook")
+    publish = _command(commands, "publish", _publish, "execute notebooks as chapters of the book")
+    publish.add_argument("notebooks", nargs="+", metavar="notebook")
     publish.add_argument("--profile", help="short for -p profile NAME")
     publish.add_argument("--if-missing", action="store_true", help="do nothing if the chapter is there and fresh")
     again = _command(commands, "rerun", _rerun, "train again what a record of the book says, changed if you like")
@@ -81,10 +81,9 @@ def _run_name(source: Path, given: dict[str, object]) -> str:
 
 
 def _publish(options: argparse.Namespace) -> int:
-    source, given = _asked(options)
-    if options.if_missing and chapters.stale(source) is None:
-        return 0
-    print(f"published {chapters.publish(source, given)}")
+    for source, given in [_asked(options, name) for name in options.notebooks]:
+        if not (options.if_missing and chapters.stale(source) is None):
+            print(f"published {chapters.publish(source, given)}", flush=True)
     return 0
 
 
@@ -97,7 +96,8 @@ def _chapters(options: argparse.Namespace) -> int:
     for path, why in needed.items():
         if why or path.stem in chapters.LIVE:
             print(f"{path.stem}: {why or 'live'}, executing", flush=True)
-            chapters.publish(path, {"reuse": False} if path.stem in chapters.LIVE else {})
+            trains = path.stem in chapters.LIVE and "reuse" in notebook_parameters(path)
+            chapters.publish(path, {"reuse": False} if trains else {})
     return 0
 
 
@@ -128,8 +128,8 @@ def _list(_: argparse.Namespace) -> int:
     return 0
 
 
-def _asked(options: argparse.Namespace) -> tuple[Path, dict[str, object]]:
-    source = notebooks.source_of(options.notebook, _notebooks())
+def _asked(options: argparse.Namespace, name: str | None = None) -> tuple[Path, dict[str, object]]:
+    source = notebooks.source_of(name or options.notebook, _notebooks())
     known = notebook_parameters(source)
     given = {name: notebooks.parse_value(text, known.get(name)) for name, text in options.parameter}
     if options.profile is not None:

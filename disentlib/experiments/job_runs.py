@@ -16,7 +16,7 @@ from disentlib.experiments import notebooks, places, records
 from disentlib.experiments.records import Record
 from disentlib.experiments.studies import Job
 
-__all__ = ["ATTEMPTS", "Outcome", "Share", "record_failure", "run_job"]
+__all__ = ["ATTEMPTS", "Outcome", "Share", "publish_failure", "record_failure", "run_job"]
 
 ATTEMPTS = 3
 
@@ -74,6 +74,21 @@ def record_failure(job: Job, error: str) -> None:
     content |= {"spec": asdict(job.spec), "attempts": ATTEMPTS, "error": error}
     content["date"] = datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
     with replacing(job.failure) as part:
+        part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def publish_failure(job: Job) -> None:
+    """Put what is left of a failed job into the book, without its traceback, which names folders of this machine.
+
+    The trace of a failure that has been mended since is taken away.
+    """
+    target = places.published_failures() / f"{job.id}.json"
+    if not job.failure.exists():
+        target.unlink(missing_ok=True)
+        return
+    content = json.loads(job.failure.read_text(encoding="utf-8"))
+    content["error"] = (content["error"].strip().splitlines() or [""])[-1]
+    with replacing(target) as part:
         part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -18,17 +18,9 @@ with warnings.catch_warnings():
 from traitlets.config import Config
 
 from disentlib.experiments.parameters import Parameter, ParameterError, notebook_parameters, resolve
+from disentlib.experiments.places import source_of
 
 __all__ = ["execute", "parse_value", "source_of"]
-
-
-def source_of(name: str, folder: Path) -> Path:
-    """The notebook `name` (with or without `.ipynb`, or a path); LookupError lists those there are."""
-    for path in (Path(name), folder / name, folder / f"{name}.ipynb"):
-        if path.suffix == ".ipynb" and path.is_file():
-            return path
-    known = ", ".join(sorted(p.stem for p in folder.glob("*.ipynb")))
-    raise LookupError(f"no notebook {name!r}; known: {known}")
 
 
 def parse_value(text: str, parameter: Parameter | None) -> object:

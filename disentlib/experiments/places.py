@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["book", "project", "published_records", "runs"]
+__all__ = ["book", "project", "published_failures", "published_records", "runs", "source_of"]
 
 
 def project() -> Path:
@@ -27,3 +27,17 @@ def runs() -> Path:
 def published_records() -> Path:
     """The records that the book quotes."""
     return book() / "records"
+
+
+def published_failures() -> Path:
+    """What is left of runs that failed, so that a table can count them."""
+    return book() / "failures"
+
+
+def source_of(name: str, folder: Path) -> Path:
+    """The notebook `name` (with or without `.ipynb`, or a path); LookupError lists those there are."""
+    for path in (Path(name), folder / name, folder / f"{name}.ipynb"):
+        if path.suffix == ".ipynb" and path.is_file():
+            return path
+    known = ", ".join(sorted(p.stem for p in folder.glob("*.ipynb")))
+    raise LookupError(f"no notebook {name!r}; known: {known}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import t as student_t
 
-__all__ = ["Interval", "bootstrap", "paired", "prediction"]
+__all__ = ["Interval", "Spreads", "bootstrap", "collapsed", "paired", "prediction", "spreads"]
 
 RESAMPLES = 10_000
 LEVEL = 0.95
@@ -77,3 +77,48 @@ def prediction(values: Sequence[float]) -> tuple[float, float] | None:
     n, mean, spread = len(values), float(np.mean(values)), float(np.std(values, ddof=1))
     reach = float(student_t.ppf((1 + LEVEL) / 2, n - 1)) * spread * (1 + 1 / n) ** 0.5
     return mean - reach, mean + reach
+
+
+@dataclass(frozen=True)
+class Spreads:
+    """Two standard deviations that a table must not mix: between seeds, and between evaluations of one model.
+
+    None where there is nothing to tell them by: a single seed, or one evaluation of each.
+    """
+
+    seeds: float | None
+    evaluations: float | None
+
+
+def spreads(values: Mapping[int, Sequence[float]]) -> Spreads:
+    """`values[seed]`: one metric of that seed's model, evaluated again and again with other noise or other points.
+
+    One-way analysis of variance: with `MS_w` and `MS_b` the mean squares within and between seeds, the spread of
+    evaluations is `√MS_w` and that of seeds is `√max(0, (MS_b − MS_w)/n₀)`, so that noise of the evaluation is not
+    taken for a difference between models. `n₀` is the number of evaluations a seed, or for unequal numbers
+    `(N − Σ n_i²/N)/(k − 1)`. With one evaluation of each, the spread of seeds is the plain one, which holds both.
+
+    >>> spreads({0: [1.0, 3.0], 1: [11.0, 13.0]}) == Spreads(seeds=7.0, evaluations=2**0.5)
+    True
+    """
+    groups = [np.asarray(group, dtype=float) for group in values.values()]
+    if not groups or min(map(len, groups)) == 0:
+        raise ValueError("spreads need at least one seed, and at least one value of each")
+    sizes, means = np.array([len(g) for g in groups]), np.array([g.mean() for g in groups])
+    total, k = int(sizes.sum()), len(groups)
+    within = sum(float(((g - g.mean()) ** 2).sum()) for g in groups) / (total - k) if total > k else None
+    if k == 1:
+        return Spreads(None, None if within is None else within**0.5)
+    between = float((sizes * (means - (sizes * means).sum() / total) ** 2).sum()) / (k - 1)
+    each = (total - float((sizes**2).sum()) / total) / (k - 1)
+    seeds = max(0.0, (between - (within or 0.0)) / each) ** 0.5
+    return Spreads(seeds, None if within is None else within**0.5)
+
+
+def collapsed(active_dimensions: Sequence[int]) -> int:
+    """How many runs ended in posterior collapse: not one dimension of their code is active.
+
+    >>> collapsed([0, 3, 0, 1])
+    2
+    """
+    return sum(active == 0 for active in active_dimensions)

@@ -17,13 +17,13 @@ from types import SimpleNamespace
 import yaml
 
 from disentlib import data
-from disentlib.experiments import notebooks, places
+from disentlib.experiments import places
 from disentlib.experiments.evaluation import check_scores
-from disentlib.experiments.parameters import ParameterError, notebook_parameters, resolve
+from disentlib.experiments.parameters import Parameter, ParameterError, notebook_parameters, resolve
 from disentlib.experiments.runs import Spec
 from disentlib.experiments.settings import training_spec
 
-__all__ = ["Job", "Study", "StudyError", "differing", "load", "names", "plan", "select"]
+__all__ = ["Job", "Study", "StudyError", "differing", "load", "matching", "names", "plan", "select"]
 
 SPECS = {"training": training_spec}  # notebook → the spec of its one training, from its parameters
 _KEYS = {"title", "notebook", "profile", "seeds", "scores", "grid", "feeds"}
@@ -109,7 +109,8 @@ def plan(name: str, profile: str | None = None) -> list[Job]:
     """
     study = load(name, profile)
     settings = [setting for block in study.grid for setting in _combinations(study.name, block)]
-    jobs = [_job(study, s, seed) for seed in study.seeds for s in settings]
+    known = _declared(study)
+    jobs = [_job(study, known, s, seed) for seed in study.seeds for s in settings]
     jobs = [replace(job, number=number) for number, job in enumerate(jobs)]
     seen: dict[str, Job] = {}
     for job in jobs:
@@ -131,6 +132,14 @@ def select(jobs: Sequence[Job], only: Sequence[str]) -> list[Job]:
         wanted = [yaml.safe_load(part) for part in text.split(",")]
         jobs = [job for job in jobs if _values(job).get(name, ...) in wanted]
     return list(jobs)
+
+
+def matching(jobs: Sequence[Job], wanted: Mapping[str, object]) -> list[Job]:
+    """The jobs whose spec or hyper-parameters hold all the wanted values; StudyError if there is none."""
+    found = [job for job in jobs if all(_values(job).get(name, ...) == value for name, value in wanted.items())]
+    if not found:
+        raise StudyError(f"study {jobs[0].study} has no run with {dict(wanted)}")
+    return found
 
 
 def differing(jobs: Sequence[Job]) -> list[str]:
@@ -184,10 +193,14 @@ def _combinations(study: str, block: object) -> Iterator[dict[str, object]]:
         yield dict(zip(names, chosen))
 
 
-def _job(study: Study, setting: Mapping[str, object], seed: int) -> Job:
-    known = notebook_parameters(notebooks.source_of(study.notebook, places.project() / "notebooks"))
+def _declared(study: Study) -> dict[str, Parameter]:
+    known = notebook_parameters(places.source_of(study.notebook, places.project() / "notebooks"))
     if study.notebook not in SPECS:
         raise StudyError(f"notebook {study.notebook} is no single training; a study runs: {', '.join(SPECS)}")
+    return known
+
+
+def _job(study: Study, known: Mapping[str, Parameter], setting: Mapping[str, object], seed: int) -> Job:
     given = {"profile": study.profile, **setting, "seed": seed}
     if study.scores:
         given["scores"] = study.scores

@@ -13,7 +13,7 @@ import yaml
 from tqdm import tqdm
 
 from disentlib.experiments import places, records, studies
-from disentlib.experiments.job_runs import Outcome, run_job
+from disentlib.experiments.job_runs import Outcome, publish_failure, run_job
 from disentlib.experiments.job_states import DONE, counted, expected_seconds, forget, record_of, state
 from disentlib.experiments.studies import Job, StudyError, differing, plan, select
 
@@ -130,10 +130,12 @@ def _follow(outcomes: Iterable[Outcome], total: int) -> int:
 
 
 def _keep(jobs: Sequence[Job]) -> None:
-    """Put the jobs' records among those that the book quotes."""
+    """Put the jobs' records among those that the book quotes, and the failures among those that it counts."""
     found = [record for job in jobs if (record := record_of(job)) is not None]
     for record in found:
         records.write(record, places.published_records() / f"{record.id}.json")
+    for job in jobs:
+        publish_failure(job)
     print(f"{len(found)} records are in book/records/")
 
 

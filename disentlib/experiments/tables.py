@@ -10,21 +10,26 @@ from disentlib.experiments.claims import Claim
 from disentlib.experiments.markup import Html, table
 from disentlib.experiments.provenance import provenance
 from disentlib.experiments.records import Record
-from disentlib.experiments.statistics import Interval, bootstrap, paired
+from disentlib.experiments.statistics import Interval, bootstrap, collapsed, paired
 
-__all__ = ["Row", "compare", "interval_of", "ordering", "verdict"]
+__all__ = ["Row", "compare", "interval_of", "judged", "ordering", "verdict"]
 
 NOT_RUN = "not run"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a comparison: what the paper prints and the records that answer it."""
+    """One line of a comparison: what the paper prints, the records that answer it, and how many runs failed.
+
+    `why_not`: why the two cannot be compared, if they cannot.
+    """
 
     label: str
     claim: Claim | None
     records: Sequence[Record]
     metric: str
+    failed: int = 0
+    why_not: str | None = None
 
 
 def interval_of(records: Sequence[Record], metric: str) -> Interval | None:
@@ -48,22 +53,49 @@ def verdict(claim: Claim | None, ours: Interval | None, why_not: str | None) -> 
 
 
 def compare(rows: Sequence[Row], caption: str, digits: int = 2, why_not: str | None = None) -> Html:
-    """The book's standard table: paper | ours with interval | each seed | seeds | verdict, and where it comes from."""
-    lines = []
-    for row in rows:
-        ours = interval_of(row.records, row.metric)
-        kind, text = verdict(row.claim, ours, why_not)
-        lines.append(
-            [
-                row.label,
-                str(row.claim) if row.claim else "–",
-                ours.text(digits) if ours else NOT_RUN,
-                ", ".join(f"{float(r.get(row.metric)):.{digits}f}" for r in _by_seed(row.records)) or "–",
-                f'<span class="verdict-{kind}">{html.escape(text)}</span>',
-            ]
-        )
+    """The book's standard table: paper | ours | each seed | seeds and failures | profile and data | verdict.
+
+    Ours is a mean with its interval. `why_not` holds for all rows that have none of their own. A line below the table
+    says where it comes from.
+    """
+    lines = [_compared(row, digits, why_not) for row in rows]
     used = [record for row in rows for record in row.records]
-    return table(["", "paper", "ours [95 % interval]", "each seed", "verdict"], lines, caption) + provenance(used)
+    head = ["", "paper", "ours [95 % interval]", "each seed", "seeds", "profile and data", "verdict"]
+    return table(head, lines, caption) + provenance(used)
+
+
+def judged(row: Row, why_not: str | None = None) -> tuple[str, str]:
+    """The verdict on a row, as `verdict` gives it; `why_not` if the row has no reason of its own."""
+    if row.failed and not row.records:
+        return "none", "every run failed"
+    return verdict(row.claim, interval_of(row.records, row.metric), row.why_not or why_not)
+
+
+def _compared(row: Row, digits: int, why_not: str | None) -> list[str]:
+    ours = interval_of(row.records, row.metric)
+    kind, text = judged(row, why_not)
+    return [
+        row.label,
+        str(row.claim) if row.claim else "–",
+        ours.text(digits) if ours else NOT_RUN,
+        ", ".join(f"{float(r.get(row.metric)):.{digits}f}" for r in _by_seed(row.records)) or "–",
+        _seeds(row),
+        html.escape(_where(row.records)),
+        f'<span class="verdict-{kind}">{html.escape(text)}</span>',
+    ]
+
+
+def _seeds(row: Row) -> str:
+    """How many runs there are, and what went wrong: `5`, `4, 1 failed`, `5, 2 collapsed`."""
+    empty = collapsed([r.metrics["active_dimensions"] for r in row.records if "active_dimensions" in r.metrics])
+    wrong = [f"{number} {word}" for number, word in ((row.failed, "failed"), (empty, "collapsed")) if number]
+    return ", ".join([str(len(row.records)), *wrong]) if row.records or row.failed else "–"
+
+
+def _where(records: Sequence[Record]) -> str:
+    """`laptop, rendered, 32 px`."""
+    places = [f"{r.spec['profile']}, {r.data['source']}, {r.data['image_shape'][-1]} px" for r in records]
+    return "; ".join(dict.fromkeys(places)) or "–"
 
 
 def ordering(pairs: Sequence[tuple[str, Claim, Claim, Sequence[Record], Sequence[Record]]], metric: str, caption: str,
