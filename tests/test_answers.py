@@ -210,11 +210,12 @@ def test_every_reading_is_there_once() -> None:
 
 
 def test_readings_hang_on_tables_that_exist_and_on_runs_that_are_planned() -> None:
+    library = Library()
     for reading in readings.readings():
         known = {reproduction._named(name) for name in tables(reading.paper)}
         assert set(reading.tables) <= known, reading.id
         for experiment in reading.experiments:
-            jobs = plan(experiment["study"])
+            jobs = library.jobs(experiment["study"], "laptop")
             seeds = len(studies.load(experiment["study"]).seeds)
             for side in ("first", "second"):
                 assert len(studies.matching(jobs, experiment[side])) == seeds, (reading.id, experiment)

@@ -147,6 +147,7 @@ def test_an_unreachable_scheduler_is_one_line(
     assert cli.main(["study", "run", "tiny", "--scheduler", "tcp://127.0.0.1:1"]) == 2
     assert re.match("disentlib: no scheduler answers at tcp://127.0.0.1:1 within 1 s", capsys.readouterr().err)
     assert cli.main(["study", "run", "tiny", "--scheduler", "over there"]) == 2
+    assert capsys.readouterr().err == "disentlib: a scheduler's address reads tcp://host:port, got 'over there'\n"
     assert not runs_folder.exists()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -102,6 +103,8 @@ class _Composed(WorkerPlugin):
 @contextmanager
 def connected(address: str) -> Iterator[Client]:
     """A client of the scheduler at `address`; StudyError if it cannot be reached, or has no worker that will do."""
+    if not re.fullmatch(r"(tcp|tls|ws|wss|ucx)://\S+", address):
+        raise StudyError(f"a scheduler's address reads tcp://host:port, got {address!r}")
     try:
         client = Client(address, timeout=PATIENCE)
     except (OSError, ValueError) as error:
