@@ -13,6 +13,7 @@ from papermill import PapermillExecutionError
 
 from disentlib.data.atomic import replacing
 from disentlib.experiments import notebooks, places, records
+from disentlib.experiments.evaluation import lacking
 from disentlib.experiments.records import Record
 from disentlib.experiments.studies import Job
 
@@ -97,7 +98,7 @@ def _attempt(job: Job) -> Record:
     notebooks.execute(source, job.output, job.parameters, live=False)
     path = job.folder / "record.json"  # not the book's, which may be why this job is run again
     record = records.read(path) if path.exists() else None
-    if record is None or set(job.parameters.get("scores", [])) - set(record.metrics):
+    if record is None or lacking(record.metrics, job.parameters.get("scores", [])):
         raise RuntimeError(f"the notebook ended without the record of {job.id}: was its kernel killed?")
     job.failure.unlink(missing_ok=True)
     return record

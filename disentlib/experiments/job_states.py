@@ -10,7 +10,7 @@ from statistics import mean
 
 from disentlib import models
 from disentlib.experiments import fingerprint, places, records
-from disentlib.experiments.evaluation import VERSION
+from disentlib.experiments.evaluation import VERSION, lacking
 from disentlib.experiments.records import Record
 from disentlib.experiments.studies import Job
 
@@ -49,7 +49,7 @@ def state(job: Job, hashes: Mapping[tuple, str] | None = None) -> State:
     key = (job.spec.dataset, job.spec.source, job.spec.image_size)
     if hashes is not None and record.data["hash"] != hashes[key]:
         return State("not run", "its record is of other data")
-    missing = [name for name in job.parameters.get("scores", []) if name not in record.metrics]
+    missing = lacking(record.metrics, job.parameters.get("scores", []))
     if missing:
         return State("incomplete", f"{', '.join(missing)} not scored")
     age = aged(record)
