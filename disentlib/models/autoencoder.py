@@ -21,11 +21,13 @@ ELBO_NAMES = {
 
 
 class ElboTerms(NamedTuple):
-    """What one pass through the autoencoder gives: a posterior sample `[n, d]` and the two terms of the bound."""
+    """What one pass through the autoencoder gives: a posterior sample, the bound's two terms, and the posterior."""
 
-    codes: Tensor
+    codes: Tensor  # [n, d]
     reconstruction: Tensor
     kl: Tensor
+    mean: Tensor  # [n, d]
+    logvar: Tensor  # [n, d]
 
 
 class GaussianAutoencoder(nn.Module):
@@ -44,7 +46,7 @@ class GaussianAutoencoder(nn.Module):
         mean, logvar = self.encoder(images)
         codes = elbo.posterior_sample(mean, logvar, noise)
         reconstruction = elbo.reconstruction(self.likelihood, self.decoder(codes), images)
-        return ElboTerms(codes, reconstruction, elbo.gaussian_kl(mean, logvar))
+        return ElboTerms(codes, reconstruction, elbo.gaussian_kl(mean, logvar), mean, logvar)
 
 
 class AutoencoderModel(FunctionalModel):
