@@ -432,6 +432,23 @@ def test_a_bad_cell_of_a_grid_does_not_lose_the_rest(on_toy: Path) -> None:
     assert (on_toy / SPEC.id / "record.json").exists()
 
 
+def test_a_grid_takes_records_from_the_book_without_training_them(
+    on_toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The book's record is marked, so that it can be told from one that was trained here."""
+    made = again().record
+    monkeypatch.setenv("DISENTLIB_RUNS", str(tmp_path / "elsewhere"))
+    monkeypatch.setattr(places, "published_records", lambda: tmp_path / "book")
+    marked = dataclasses.replace(made, metrics=made.metrics | {"marked": 1})
+    records.write(marked, tmp_path / "book" / f"{SPEC.id}.json")
+    assert run_all([SPEC]) == [marked]
+    assert "marked" not in run_all([SPEC], reuse=False)[0].metrics
+    other_data = dataclasses.replace(marked, data=made.data | {"hash": "0" * 16})
+    records.write(other_data, tmp_path / "book" / f"{SPEC.id}.json")
+    monkeypatch.setenv("DISENTLIB_RUNS", str(tmp_path / "third"))
+    assert "marked" not in run_all([SPEC])[0].metrics
+
+
 def test_two_workers_give_the_records_of_one(runs_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setattr(training, "best_device", lambda: torch.device("cpu"))

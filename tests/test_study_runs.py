@@ -129,7 +129,7 @@ def test_a_study_with_a_failure_ends_with_status_one_and_the_others_done(
     def outcomes(todo: list[Job], *_: object) -> list[job_runs.Outcome]:
         return [job_runs.Outcome(job, None, "Traceback\nValueError: no good") for job in todo]
 
-    monkeypatch.setattr(study_runs, "local", lambda workers: Client(processes=False, dashboard_address=None))
+    monkeypatch.setattr(study_runs, "local", lambda workers: Client(processes=False, dashboard_address=":0"))
     monkeypatch.setattr(study_runs, "outcomes", outcomes)
     assert cli.main(["study", "run", "tiny", "--only", "seed=0"]) == 1
     said = capsys.readouterr().out

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from statistics import mean
 
 from disentlib import models
-from disentlib.experiments import fingerprint, places, records
+from disentlib.experiments import fingerprint
 from disentlib.experiments.evaluation import VERSION, lacking
 from disentlib.experiments.records import Record
+from disentlib.experiments.runs import recorded
 from disentlib.experiments.studies import Job
 
 __all__ = ["DONE", "State", "aged", "counted", "expected_seconds", "forget", "record_of", "state"]
@@ -32,10 +33,7 @@ class State:
 
 def record_of(job: Job) -> Record | None:
     """The record of a job: that of this checkout's own run, else the one in the book; None if there is neither."""
-    for path in (job.folder / "record.json", places.published_records() / f"{job.id}.json"):
-        if path.exists():
-            return records.read(path)
-    return None
+    return recorded(job.id)
 
 
 def state(job: Job, hashes: Mapping[tuple, str] | None = None) -> State:

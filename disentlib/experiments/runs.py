@@ -26,7 +26,7 @@ from disentlib.experiments.evaluation import VERSION, check_scores, evaluate, la
 from disentlib.experiments.records import Record
 from disentlib.models import Model
 
-__all__ = ["Run", "Spec", "only_one", "prerequisite", "run", "run_all", "spec_of"]
+__all__ = ["Run", "Spec", "only_one", "prerequisite", "recorded", "run", "run_all", "spec_of"]
 
 HISTORY_POINTS = 40  # enough for a curve in the book, small enough for a record in git
 
@@ -147,10 +147,37 @@ def _run(
 def run_all(specs: Sequence[Spec], workers: int = 1, reuse: bool = True, compile: str = "none") -> list[Record]:
     """Train all specs, `workers` at a time with the cores shared between them; the records in the order asked for.
 
+    With `reuse`, a record of the same spec on the same data is enough, this checkout's own or one of the book's.
     The first failure is raised when all others are done, so that one bad cell of a grid does not lose the rest.
     """
-    if workers == 1:
-        return _one_by_one(specs, reuse, compile)
+    found = [_known(spec) if reuse else None for spec in specs]
+    todo = [spec for spec, record in zip(specs, found) if record is None]
+    print(f"{len(specs) - len(todo)} of {len(specs)} records are there already", flush=True)
+    made = iter(_one_by_one(todo, reuse, compile) if workers == 1 else _side_by_side(todo, workers, reuse, compile))
+    return [next(made) if record is None else record for record in found]
+
+
+def recorded(id: str) -> Record | None:
+    """The record with this id: that of this checkout's own run, else the one in the book; None if there is neither."""
+    for path in (places.runs() / id / "record.json", places.published_records() / f"{id}.json"):
+        if path.exists():
+            return records.read(path)
+    return None
+
+
+def _known(spec: Spec) -> Record | None:
+    """A record that answers `spec` as the data and the evaluation are today."""
+    dataset = _load(spec.dataset, spec.source, spec.image_size)
+    record = recorded(replace(spec, source=dataset.source).id)
+    if record is None or record.data["hash"] != dataset.content_hash():
+        return None
+    if record.metrics.get("evaluation_version") != VERSION:
+        return None
+    _publish(record)
+    return record
+
+
+def _side_by_side(specs: Sequence[Spec], workers: int, reuse: bool, compile: str) -> list[Record]:
     threads = max(1, (os.cpu_count() or 1) // workers)
     # Kernels and torch hold threads that a forked child would inherit locked.
     context = multiprocessing.get_context("spawn")

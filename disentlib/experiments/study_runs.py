@@ -84,7 +84,7 @@ def local(workers: int) -> Iterator[Client]:
             processes=True,
             threads_per_worker=1,
             memory_limit=None,  # a nanny would see the worker's memory and not the kernel's
-            dashboard_address=None,
+            dashboard_address=":0",  # any free port: another study may hold the usual one
             silence_logs=50,
         ) as cluster,
         Client(cluster) as client,
