@@ -21,11 +21,14 @@ ELBO_NAMES = {
 
 
 class ElboTerms(NamedTuple):
-    """What one pass through the autoencoder gives: a posterior sample `[n, d]` and the two terms of the bound."""
+    """What one pass through the autoencoder gives: a posterior sample `[n, d]`, the two terms of the bound, and the
+    posterior's mean and log-variance `[n, d]`."""
 
     codes: Tensor
     reconstruction: Tensor
     kl: Tensor
+    mean: Tensor
+    logvar: Tensor
 
 
 class GaussianAutoencoder(nn.Module):
@@ -44,7 +47,7 @@ class GaussianAutoencoder(nn.Module):
         mean, logvar = self.encoder(images)
         codes = elbo.reparameterise(mean, logvar, generator)
         reconstruction = elbo.reconstruction(self.likelihood, self.decoder(codes), images)
-        return ElboTerms(codes, reconstruction, elbo.gaussian_kl(mean, logvar))
+        return ElboTerms(codes, reconstruction, elbo.gaussian_kl(mean, logvar), mean, logvar)
 
 
 class AutoencoderModel(Model):
