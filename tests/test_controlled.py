@@ -130,6 +130,13 @@ def test_a_shrunk_protocol_says_so_and_changes_counts_alone() -> None:
     assert small.name == "infogan_cr, counts / 50" and small.in_sample
 
 
+def test_a_forest_s_importances_below_zero_by_rounding_are_none() -> None:
+    """scikit-learn gave −4e-18 here."""
+    protocol = replace(controlled.shrunk(metrics.INFOGAN_CR, 100), dci_estimator="random_forest")
+    found = {r.metric: r.value for r in score_cases(["aligned"], [0], protocol, ["dci"])}
+    assert found["dci_disentanglement"] == pytest.approx(1, abs=0.01)
+
+
 # ---- sweeps --------------------------------------------------------------------------------------------------------
 
 
