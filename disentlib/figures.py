@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,11 +17,15 @@ from torch import Tensor
 __all__ = [
     "COLOURS",
     "LABELS",
+    "METRIC_COLOURS",
+    "METRIC_LABELS",
+    "Spread",
     "curves",
     "dots",
     "heatmap",
     "image_grid",
     "image_grids",
+    "interval_panels",
     "plane",
     "show",
     "sweep",
@@ -37,6 +42,7 @@ COLOURS = {
     "infogan": "#56B4E9",
     "infogan_cr": "#D55E00",
     "idgan_sc": "#332288",
+    "beta_tcvae": "#882255",
     "paper": "#444444",
 }
 LABELS = {
@@ -47,13 +53,40 @@ LABELS = {
     "infogan": "InfoGAN",
     "infogan_cr": "InfoGAN-CR",
     "idgan_sc": "IDGAN-SC",
+    "beta_tcvae": "β-TCVAE",
     "paper": "paper",
+}
+# And one colour a metric. The two voting metrics bear the names of the models that came with them.
+METRIC_COLOURS = {
+    "beta_vae": "#E69F00",
+    "factor_vae": "#CC79A7",
+    "mig": "#0072B2",
+    "sap": "#56B4E9",
+    "dci_disentanglement": "#009E73",
+    "dci_completeness": "#D55E00",
+    "dci_informativeness": "#444444",
+}
+METRIC_LABELS = {
+    "beta_vae": "β-VAE\nmetric",
+    "factor_vae": "FactorVAE\nmetric",
+    "mig": "MIG",
+    "sap": "SAP",
+    "dci_disentanglement": "DCI\ndisentangl.",
+    "dci_completeness": "DCI\ncompleten.",
+    "dci_informativeness": "DCI\ninformativ.",
 }
 BOXES = ("#D62728", "#2CA02C")  # the papers single out two rows of a grid by a red and a green box
 _WIDTH = 8.0  # inches: the width of the book's text column
 _GRIDS_WIDTH = 9.2  # inches: two labelled grids side by side
 _STACK_WIDTH = 5.8  # inches: three labelled grids below one another still fit a screen or two
 _LABELS = 1.3  # inches beside a grid for the labels of its rows
+
+
+class Spread(NamedTuple):
+    """What stands in one place of a panel: a value a seed, and the interval of their mean (None for one seed)."""
+
+    values: Sequence[float]
+    interval: tuple[float, float] | None
 
 
 def use_style() -> None:
@@ -180,13 +213,67 @@ def plane(axes: Axes, groups: Mapping[str, Sequence[tuple[float, float]]], xlabe
     axes.legend(frameon=False)
 
 
-def heatmap(axes: Axes, matrix: np.ndarray, rows: Sequence[str], columns: Sequence[str], label: str) -> None:
-    """A matrix with its values written in, on a scale from 0."""
+def heatmap(axes: Axes, matrix: np.ndarray, rows: Sequence[str], columns: Sequence[str], label: str,
+            top: float | None = None, bar: bool = True) -> None:  # fmt: skip
+    """A matrix with its values written in, on a scale from 0 (to `top`, if given), with or without a bar beside it."""
     sns.heatmap(
-        matrix, ax=axes, cmap="viridis", vmin=0, annot=True, fmt=".2f", annot_kws={"size": 8},
-        xticklabels=list(columns), yticklabels=list(rows), cbar_kws={"label": label},
+        matrix, ax=axes, cmap="viridis", vmin=0, vmax=top, annot=True, fmt=".2f", annot_kws={"size": 8},
+        xticklabels=list(columns), yticklabels=list(rows), cbar=bar, cbar_kws={"label": label} if bar else None,
     )  # fmt: skip
     axes.tick_params(axis="y", rotation=0)
+
+
+def interval_panels(
+    panels: Mapping[str, Mapping[str, Mapping[str, Spread]]],
+    colours: Mapping[str, str],
+    bands: Sequence[tuple[int, str]] = (),
+    marks: Mapping[tuple[str, str], str] | None = None,
+    limits: tuple[float, float] | None = (-0.13, 1.13),
+    height: float = 0.34,
+) -> Figure:
+    """Panels side by side with the same rows: title → row → series → its seeds, their mean, and its interval.
+
+    `colours` by series. `bands`: how many rows belong together, with the colour behind them. `marks`: a matplotlib
+    marker drawn large and hollow around the first series of (title, row).
+    """
+    rows = list(next(iter(panels.values())))
+    figure, axes = plt.subplots(
+        1, len(panels), sharey=True, squeeze=False, figsize=(_GRIDS_WIDTH, height * len(rows) + 0.9)
+    )
+    for axis, (title, content) in zip(axes[0], panels.items()):
+        _draw_bands(axis, bands)
+        for y, row in enumerate(rows):
+            _draw_spreads(axis, y, content[row], colours)
+            if (title, row) in (marks or {}):
+                x = float(np.mean(next(iter(content[row].values())).values))
+                axis.scatter(
+                    [x], [y], s=150, marker=marks[title, row], facecolors="none", edgecolors="k", lw=1.4, zorder=5
+                )
+        axis.set_title(title, fontsize=9.5)
+        axis.set(xlim=limits, ylim=(len(rows) - 0.5, -0.5))
+        if limits:
+            axis.set_xticks([0, 0.5, 1], ["0", "½", "1"])
+        axis.tick_params(labelsize=9)
+        axis.grid(axis="y", visible=False)
+    axes[0, 0].set_yticks(range(len(rows)), rows)
+    return figure
+
+
+def _draw_bands(axes: Axes, bands: Sequence[tuple[int, str]]) -> None:
+    start = 0
+    for count, colour in bands:
+        axes.axhspan(start - 0.5, start + count - 0.5, color=colour, lw=0, zorder=0)
+        start += count
+
+
+def _draw_spreads(axes: Axes, y: float, spreads: Mapping[str, Spread], colours: Mapping[str, str]) -> None:
+    """One row: the series a little above one another, in the order given."""
+    for number, (name, (values, interval)) in enumerate(spreads.items()):
+        place = y + 0.5 * ((number + 0.5) / len(spreads) - 0.5)
+        if interval:
+            axes.plot(interval, [place] * 2, color=colours[name], lw=5, alpha=0.4, solid_capstyle="butt", zorder=2)
+        axes.scatter(values, [place] * len(values), s=7, color=colours[name], alpha=0.5, lw=0, zorder=3)
+        axes.scatter([np.mean(values)], [place], s=24, color=colours[name], zorder=4)
 
 
 def _draw_grid(axes: Axes, images: Tensor, rows: Sequence[str], boxes: Mapping[int, str], title: str) -> None:

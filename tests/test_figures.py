@@ -133,6 +133,35 @@ def test_a_heat_map_writes_its_values() -> None:
     assert [t.get_text() for t in axes.get_xticklabels()] == ["shape", "scale"]
 
 
+def test_a_heat_map_can_go_without_its_bar_and_on_a_given_scale() -> None:
+    figure, axes = plt.subplots()
+    figures.heatmap(axes, np.array([[0.0, 0.5]]), ["a"], ["x", "y"], "score", top=1.0, bar=False)
+    assert figure.axes == [axes] and axes.collections[0].get_clim() == (0, 1)
+
+
+def test_panels_show_each_seed_their_mean_its_interval_and_the_mark() -> None:
+    panels = {
+        "one": {"up": {"a": figures.Spread([0.2, 0.4], (0.25, 0.35))}, "down": {"a": figures.Spread([0.9], None)}},
+        "two": {"up": {"a": figures.Spread([0.1], None)}, "down": {"a": figures.Spread([0.5], None)}},
+    }
+    figure = figures.interval_panels(panels, {"a": "#0072B2"}, bands=[(1, "#EEEEEE")], marks={("one", "down"): "s"})
+    first, second = figure.axes
+    assert [axes.get_title() for axes in figure.axes] == ["one", "two"]
+    assert [t.get_text() for t in first.get_yticklabels()] == ["up", "down"] and first.get_ylim() == (1.5, -0.5)
+    points = [offset for collection in first.collections for offset in collection.get_offsets().tolist()]
+    expected = [[0.2, 0], [0.4, 0], [0.3, 0], [0.9, 1], [0.9, 1], [0.9, 1]]  # seeds, mean; seed, mean, mark
+    np.testing.assert_allclose(points, expected, atol=1e-12)
+    assert [line.get_xydata().tolist() for line in first.lines] == [[[0.25, 0], [0.35, 0]]] and not second.lines
+    assert len(first.patches) == len(second.patches) == 1 and len(second.collections) == 4
+
+
+def test_series_of_a_row_stand_apart_in_the_order_given() -> None:
+    row = {"a": figures.Spread([0.5], None), "b": figures.Spread([0.5], None)}
+    figure = figures.interval_panels({"p": {"r": row}}, {"a": "#0072B2", "b": "#E69F00"})
+    heights = [collection.get_offsets()[0][1] for collection in figure.axes[0].collections]
+    assert heights[0] == heights[1] < 0 < heights[2] == heights[3]
+
+
 # ---- showing -------------------------------------------------------------------------------------------------------
 
 
@@ -153,3 +182,8 @@ def test_a_figure_is_not_shown_without_its_origin(monkeypatch: pytest.MonkeyPatc
 def test_every_method_has_a_colour_of_its_own_and_a_name() -> None:
     assert len(set(figures.COLOURS.values())) == len(figures.COLOURS)
     assert figures.COLOURS.keys() == figures.LABELS.keys()
+
+
+def test_every_metric_has_a_colour_of_its_own_and_a_name() -> None:
+    assert len(set(figures.METRIC_COLOURS.values())) == len(figures.METRIC_COLOURS) == 7
+    assert figures.METRIC_COLOURS.keys() == figures.METRIC_LABELS.keys()

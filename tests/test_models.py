@@ -17,7 +17,7 @@ from disentlib.models.base import take_updates
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SHAPE = (1, 16, 16)
-SMALL = {"vae": {}, "beta_vae": {}, "beta_gvae": {"width": 16}}
+SMALL = {"vae": {}, "beta_vae": {}, "beta_gvae": {"width": 16}, "beta_tcvae": {"dataset_size": 48}}
 
 
 def build(name: str, **hyper: object) -> Model:
@@ -53,9 +53,9 @@ def images(toy: Dataset) -> Tensor:
 
 
 def test_an_unknown_model_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="'gan'.*vae, beta_vae, beta_gvae"):
+    with pytest.raises(ValueError, match="'gan'.*vae, beta_vae, beta_gvae, beta_tcvae"):
         models.build("gan", SHAPE)
-    assert models.names() == ("vae", "beta_vae", "beta_gvae")
+    assert models.names() == ("vae", "beta_vae", "beta_gvae", "beta_tcvae")
 
 
 def test_an_unknown_hyperparameter_lists_the_known_ones() -> None:
@@ -67,7 +67,7 @@ def test_an_unknown_hyperparameter_lists_the_known_ones() -> None:
     ("name", "hyper"),
     [
         *(("beta_vae", {"beta": beta}) for beta in (-0.1, math.nan, math.inf, None, "4", True)),
-        *(("beta_gvae", {"beta": beta}) for beta in (-0.1, math.nan)),
+        *((name, {"beta": beta}) for name in ("beta_gvae", "beta_tcvae") for beta in (-0.1, math.nan)),
         *(("beta_gvae", {"gamma": gamma}) for gamma in (-1.0, math.nan, math.inf)),
         ("beta_gvae", {"adversarial_term": "hinge"}),
         *(("beta_gvae", {"adversarial_sign": sign}) for sign in (0, 2, -0.5)),

@@ -64,7 +64,7 @@ def _absolute_coefficients(model: BaseEstimator) -> np.ndarray:
 
 
 def _forest_gains(model: BaseEstimator) -> np.ndarray:
-    return model.regressor_[-1].feature_importances_
+    return np.abs(model.regressor_[-1].feature_importances_)  # as above: rounding below 0
 
 
 ESTIMATORS = {

@@ -6,12 +6,24 @@ import inspect
 
 from disentlib.models.base import Losses, Model
 from disentlib.models.beta_gvae import BetaGVAE
+from disentlib.models.beta_tcvae import BetaTCVAE
 from disentlib.models.beta_vae import BetaVAE
 from disentlib.models.vae import VAE
 
-__all__ = ["BetaGVAE", "BetaVAE", "Losses", "Model", "VAE", "build", "class_of", "hyperparameters", "names"]
+__all__ = [
+    "BetaGVAE",
+    "BetaTCVAE",
+    "BetaVAE",
+    "Losses",
+    "Model",
+    "VAE",
+    "build",
+    "class_of",
+    "hyperparameters",
+    "names",
+]
 
-_MODELS: dict[str, type[Model]] = {"vae": VAE, "beta_vae": BetaVAE, "beta_gvae": BetaGVAE}
+_MODELS: dict[str, type[Model]] = {"vae": VAE, "beta_vae": BetaVAE, "beta_gvae": BetaGVAE, "beta_tcvae": BetaTCVAE}
 
 
 def names() -> tuple[str, ...]:
