@@ -13,7 +13,7 @@ from pathlib import Path
 
 from disentlib.models import Model
 
-__all__ = ["code_of", "modules_of", "package"]
+__all__ = ["code_of", "data_code", "modules_of", "package"]
 
 _ROOT = Path(__file__).parents[1]
 _PACKAGE = _ROOT.name
@@ -25,6 +25,12 @@ def code_of(model: type[Model], dataset: str) -> dict[str, str]:
     data = f"{_PACKAGE}.data.{dataset}"
     own = [model.__module__, *([data] if _is_module(data) else [])]  # data made in memory have no module
     return {"training": _digest((*own, _TRAINING)), "evaluation": _digest((_EVALUATION,))}
+
+
+def data_code(dataset: str) -> str:
+    """16 hex digits over the code that reads or draws a data set; of one made in memory, those of no code."""
+    module = f"{_PACKAGE}.data.{dataset}"
+    return _digest((module,) if _is_module(module) else ())
 
 
 def package() -> str:

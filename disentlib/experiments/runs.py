@@ -22,6 +22,7 @@ from tqdm import tqdm
 from disentlib import data, models, training
 from disentlib.data import Dataset
 from disentlib.experiments import fingerprint, places, records
+from disentlib.experiments.drawn import kept
 from disentlib.experiments.evaluation import VERSION, check_scores, evaluate, lacking, score
 from disentlib.experiments.records import Record
 from disentlib.models import Model
@@ -208,7 +209,7 @@ def _quiet(spec: Spec, reuse: bool, compile: str) -> Record:
 
 @lru_cache(maxsize=4)  # a grid of runs draws its images once
 def _load(name: str, source: str, image_size: int) -> Dataset:
-    return data.load(name, source=source, image_size=image_size)
+    return kept(data.load(name, source=source, image_size=image_size))
 
 
 def _finished(record_file: Path, checkpoint: Path, dataset: Dataset) -> Record | None:
