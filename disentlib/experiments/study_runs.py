@@ -84,7 +84,7 @@ def local(workers: int) -> Iterator[Client]:
             processes=True,
             threads_per_worker=1,
             memory_limit=None,  # a nanny would see the worker's memory and not the kernel's
-            dashboard_address=":0",  # any free port: another study may hold the usual one
+            dashboard_address="127.0.0.1:0",  # None still asks for port 8787, and complains if another study has it
             silence_logs=50,
         ) as cluster,
         Client(cluster) as client,
