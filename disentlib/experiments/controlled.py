@@ -146,7 +146,7 @@ def factor_images(grid: FactorGrid = GRID) -> Dataset:
 
 def encoder(dataset: Dataset, table: np.ndarray) -> Callable[[Tensor], Tensor]:
     """A function from images of `factor_images` to their rows of `table` `[len(dataset), d]`: one code an image."""
-    rows = torch.from_numpy(table)
+    rows = torch.tensor(table)  # a copy: tables that came from another process cannot be written to
     return lambda images: rows[dataset.index((images.flatten(1) * 255).round().long())]
 
 
