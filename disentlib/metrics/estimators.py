@@ -68,7 +68,7 @@ def _forest_gains(model: BaseEstimator) -> np.ndarray:
 
 
 ESTIMATORS = {
-    "sklearn": Estimator(_sklearn, _split_gains, frees_the_lock=False),
+    "sklearn": Estimator(_sklearn, _split_gains, frees_the_lock=True),
     "lightgbm": Estimator(_lightgbm, _split_gains, frees_the_lock=True),
     "lasso": Estimator(_lasso, _absolute_coefficients, frees_the_lock=True),
     "random_forest": Estimator(_random_forest, _forest_gains, frees_the_lock=True),
