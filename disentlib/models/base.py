@@ -31,6 +31,7 @@ class Model(nn.Module, ABC):
     settings: dict[
         str, object
     ] = {}  # name and hyper-parameters, written by `models.build`; checkpoints and records quote them
+    roles: dict[str, str] = {}  # the finished runs that the model can build on: role → what it takes from that run
 
     @property
     @abstractmethod
@@ -53,6 +54,26 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def decode(self, codes: Tensor) -> Tensor:
         """Codes `[n, code_dims]` → images float32 `[n, c, h, w]` in [0, 1]."""
+
+    def accepts(self, role: str, parent: Model) -> None:
+        """ValueError unless `parent`, trained or not, is a model that can stand in this role."""
+        if role not in self.roles:
+            known = ", ".join(self.roles) or "none"
+            raise ValueError(f"{type(self).__name__} builds on no run in the role {role!r}; known roles: {known}")
+
+    def adopt(self, role: str, parent: Model) -> None:
+        """Take over from a finished model, before the first step: weights, optimisers' states, or the whole frozen.
+
+        ValueError for an unknown role or a parent that does not fit.
+        """
+        self.accepts(role, parent)
+
+    def measure(self, images: Tensor, generator: torch.Generator) -> dict[str, float | list[float]]:
+        """What else is worth recording of a trained model in evaluation mode, such as signs of collapse.
+
+        `images`: float32 `[n, c, h, w]` in [0, 1], none of them needed for anything but comparison.
+        """
+        return {}
 
 
 class FunctionalModel(Model):

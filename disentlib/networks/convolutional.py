@@ -1,7 +1,4 @@
-"""Networks as plain modules: layer tables, no training.
-
-Every image enters in [0, 1] and every decoder answers in logits; a sigmoid belongs to the likelihood.
-"""
+"""The VAE family's encoder and decoder. Images enter in [0, 1]; a decoder answers in logits."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-__all__ = ["CHANNELS", "ConvDecoder", "ConvEncoder", "GaussianEncoder", "LatentDiscriminator", "Trunk", "trunk_of"]
+__all__ = ["CHANNELS", "ConvDecoder", "ConvEncoder", "GaussianEncoder", "Trunk", "check_code_dims", "trunk_of"]
 
 # The field's 64×64 stack (Higgins et al. 2017; reading G7): four k4 s2 convolutions. Smaller images drop the first.
 CHANNELS = (32, 32, 64, 64)
@@ -50,7 +47,8 @@ def trunk_of(image_shape: tuple[int, int, int]) -> Trunk:
     return Trunk(image_shape, CHANNELS[len(CHANNELS) - halvings :], side)
 
 
-def _check_code_dims(code_dims: int) -> None:
+def check_code_dims(code_dims: int) -> None:
+    """ValueError unless `code_dims` is a whole number of at least 1."""
     if not isinstance(code_dims, int) or isinstance(code_dims, bool) or code_dims < 1:
         raise ValueError(f"code_dims must be a whole number of at least 1, got {code_dims!r}")
 
@@ -71,7 +69,7 @@ class ConvDecoder(nn.Sequential):
     """Codes `[n, d]` → logits `[n, c, h, w]`: the encoder's pyramid, mirrored."""
 
     def __init__(self, image_shape: tuple[int, int, int], code_dims: int) -> None:
-        _check_code_dims(code_dims)
+        check_code_dims(code_dims)
         trunk = trunk_of(image_shape)
         sizes = (*reversed(trunk.channels), image_shape[0])
         deconvolutions = [m for a, b in zip(sizes, sizes[1:]) for m in (nn.ConvTranspose2d(a, b, 4, 2, 1), nn.ReLU())]
@@ -90,30 +88,9 @@ class GaussianEncoder(nn.Module):
 
     def __init__(self, image_shape: tuple[int, int, int], code_dims: int) -> None:
         super().__init__()
-        _check_code_dims(code_dims)
+        check_code_dims(code_dims)
         self.body = ConvEncoder(image_shape, 2 * code_dims)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         mean, logvar = self.body(images).float().chunk(2, dim=1)
         return mean, logvar
-
-
-class LatentDiscriminator(nn.Sequential):
-    """Codes `[n, d]` → one logit each, `[n]`: FactorVAE's MLP (Kim & Mnih 2018) with a single output (reading G7)."""
-
-    def __init__(self, code_dims: int, width: int = 1000, hidden_layers: int = 5) -> None:
-        _check_code_dims(code_dims)
-        if width < 1 or hidden_layers < 1:
-            raise ValueError(
-                f"a discriminator needs width and hidden_layers of at least 1, got {width}, {hidden_layers}"
-            )
-        sizes = (code_dims, *[width] * hidden_layers)
-        hidden = [m for a, b in zip(sizes, sizes[1:]) for m in (nn.Linear(a, b), nn.LeakyReLU(0.2))]
-        super().__init__(*hidden, nn.Linear(width, 1), nn.Flatten(0))
-
-
-def seeded(build: type[nn.Module], *arguments: object, seed: int) -> nn.Module:
-    """`build(*arguments)` with its initial weights drawn from `seed`, leaving torch's global generator as it was."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return build(*arguments)

@@ -1,0 +1,21 @@
+"""Networks as plain modules: layer tables, no training.
+
+Every image enters in [0, 1] and every decoder answers in logits; a sigmoid belongs to the likelihood.
+"""
+
+from __future__ import annotations
+
+from disentlib.networks.convolutional import CHANNELS, ConvDecoder, ConvEncoder, GaussianEncoder, Trunk, trunk_of
+from disentlib.networks.latent import LatentDiscriminator
+from disentlib.networks.seeding import seeded
+
+__all__ = [
+    "CHANNELS",
+    "ConvDecoder",
+    "ConvEncoder",
+    "GaussianEncoder",
+    "LatentDiscriminator",
+    "Trunk",
+    "seeded",
+    "trunk_of",
+]
