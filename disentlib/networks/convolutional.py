@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 __all__ = ["CHANNELS", "ConvDecoder", "ConvEncoder", "GaussianEncoder", "Trunk", "check_code_dims", "trunk_of"]
