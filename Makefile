@@ -9,7 +9,7 @@ NB ?= quickstart
 PROFILE ?= laptop
 ARGS ?=
 
-.PHONY: book test test-fast lint run html bench bench-metrics bench-seeds clean help
+.PHONY: book test test-fast lint run html bench bench-metrics clean help
 
 book: $(READY)  ## execute what is missing or stale, and build the book
 	$(BIN)/python -m disentlib chapters
@@ -44,8 +44,6 @@ bench: $(READY)  ## steps per second of the training loop against a plain one
 bench-metrics: $(READY)  ## seconds of each metric, and what faster trees cost DCI
 	$(BIN)/python tests/bench_metrics.py
 
-bench-seeds: $(READY)  ## seconds per seed and step of many seeds as one model against separate runs
-	$(BIN)/python tests/bench_seeds.py
 
 clean:
 	rm -rf _build runs/notebooks

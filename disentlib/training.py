@@ -7,7 +7,7 @@ import signal
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -20,7 +20,6 @@ from tqdm import tqdm
 from disentlib.data.atomic import replacing
 from disentlib.data.dataset import Dataset
 from disentlib.models.base import Losses, Model
-from disentlib.models.stacked import Generators, Stack
 
 __all__ = [
     "CheckpointError",
@@ -29,7 +28,6 @@ __all__ = [
     "best_device",
     "load_weights",
     "train",
-    "train_seeds",
     "training_images",
 ]
 
@@ -58,21 +56,22 @@ class CheckpointError(RuntimeError):
 class History:
     """Losses over training: `losses[name][i]` is the mean over the `log_every` steps that end with `steps[i]`.
 
-    For a stack of models each is a list, of one mean for each model.
+    `watched` holds what `watch` gave on the way: `watched[name][i]` after step `watched["steps"][i]`.
     """
 
     steps: list[int] = field(default_factory=list)
-    losses: dict[str, list] = field(default_factory=dict)
+    losses: dict[str, list[float]] = field(default_factory=dict)
     seconds: float = 0.0
+    watched: dict[str, list] = field(default_factory=dict)
 
     def last(self) -> dict[str, float]:
         """The last mean of each loss."""
         return {name: values[-1] for name, values in self.losses.items()}
 
-    def of(self, index: int, count: int) -> History:
-        """One model's history out of that of a stack of `count`, with an equal share of its seconds."""
-        losses = {name: [value[index] for value in values] for name, values in self.losses.items()}
-        return History(list(self.steps), losses, self.seconds / count)
+    def watch(self, step: int, values: dict[str, float]) -> None:
+        """Append what was watched after `step`; the same names each time."""
+        for name, value in {"steps": step, **values}.items():
+            self.watched.setdefault(name, []).append(value)
 
 
 def best_device() -> torch.device:
@@ -98,13 +97,10 @@ def subset_indices(count: int, train_size: int | None) -> Tensor:
 
 
 class Batches:
-    """Batch `step` of an endless shuffled stream: a function of seed and step alone, so a resumed run sees the same.
-
-    With a list of seeds, one stream each, side by side.
-    """
+    """Batch `step` of an endless shuffled stream: a function of seed and step alone, so a resumed run sees the same."""
 
     def __init__(
-        self, dataset: Dataset, train_size: int | None, batch_size: int, seed: int | list[int], device: torch.device
+        self, dataset: Dataset, train_size: int | None, batch_size: int, seed: int, device: torch.device
     ) -> None:
         count = len(dataset) if train_size is None else train_size
         if not 1 <= batch_size <= count:
@@ -117,31 +113,18 @@ class Batches:
         self.count, self.epoch, self.order = count, -1, torch.empty(0)
 
     def __call__(self, step: int) -> Tensor:
-        """Images of step 0, 1, 2, …: float32 `[batch_size, c, h, w]` in [0, 1] on the device, channels last.
-
-        With a list of seeds: `[seeds, batch_size, c, h, w]`, in the usual order.
-        """
+        """Images of step 0, 1, 2, …: float32 `[batch_size, c, h, w]` in [0, 1] on the device, channels last."""
         epoch, position = divmod(step, self.per_epoch)
         if epoch != self.epoch:
-            self.order, self.epoch = self._shuffled(epoch).to(self.device), epoch
-        images = self._images(self.order[..., position * self.batch_size : (position + 1) * self.batch_size])
-        return (images.to(torch.float32) / 255).contiguous(memory_format=_layout(images.ndim == 5))
-
-    def _shuffled(self, epoch: int) -> Tensor:
-        seeds = [self.seed] if isinstance(self.seed, int) else self.seed
-        shuffles = [torch.Generator().manual_seed(seed * 1_000_003 + epoch) for seed in seeds]
-        orders = [torch.randperm(self.count, generator=shuffle) for shuffle in shuffles]
-        return orders[0] if isinstance(self.seed, int) else torch.stack(orders)
+            shuffle = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+            self.order, self.epoch = torch.randperm(self.count, generator=shuffle).to(self.device), epoch
+        images = self._images(self.order[position * self.batch_size : (position + 1) * self.batch_size])
+        return (images.to(torch.float32) / 255).contiguous(memory_format=torch.channels_last)
 
     def _images(self, rows: Tensor) -> Tensor:
         if self.held is not None:
             return self.held[rows]
-        return self.dataset.bytes(self.indices[rows.cpu()].flatten(), self.device).unflatten(0, rows.shape)
-
-
-def _layout(stacked: bool) -> torch.memory_format:
-    """Channels last is quicker for one model; a stack's weights and images have an axis too many for it."""
-    return torch.contiguous_format if stacked else torch.channels_last
+        return self.dataset.bytes(self.indices[rows.cpu()], self.device)
 
 
 def train(
@@ -150,7 +133,7 @@ def train(
     *,
     steps: int,
     batch_size: int = 64,
-    seed: int | Sequence[int] = 0,
+    seed: int = 0,
     checkpoint: str | Path | None = None,
     checkpoint_every: int = 500,
     log_every: int = 50,
@@ -159,12 +142,15 @@ def train(
     precision: str = "float32",
     compile: str | None = None,
     progress: bool = True,
+    watch: Callable[[Model], dict[str, float]] | None = None,
+    watch_every: int | None = None,
 ) -> History:
     """Train `model` for `steps` updates in all and return its loss history.
 
     `train_size`: how many images to train on (a fixed random subset; None: all). `precision`: "float32", or "bf16" for
     autocast on CPU or GPU. `compile`: None, or a mode of torch.compile ("default"; "reduce-overhead" uses CUDA graphs).
-    A `Stack` takes one seed for each of its models, and its history holds lists of one value for each (`train_seeds`).
+    `watch` is asked every `watch_every` steps, before the first, and after the last, with the model in evaluation mode;
+    what it gives goes into the history, and the seconds that it takes do not count.
     With `checkpoint`, an existing file is resumed, bit-identically on the CPU, and one is written every
     `checkpoint_every` steps, at the end, and on SIGINT or SIGTERM. Raises ValueError for settings out of range,
     CheckpointError for a file of another training, NonFiniteLoss for an infinite or NaN loss or weight.
@@ -174,17 +160,16 @@ def train(
     >>> train(models.build("vae", digits.image_shape), digits, steps=2, log_every=1, progress=False).steps
     [1, 2]
     """
-    seed = [int(each) for each in seed] if isinstance(seed, Sequence) else int(seed)
+    seed = int(seed)
     _check(model, dataset, precision)
-    _check_seed(model, seed, compile)
     counts = {"steps": steps, "batch_size": batch_size, "checkpoint_every": checkpoint_every, "log_every": log_every}
-    _check_counts(**counts, **({} if train_size is None else {"train_size": train_size}))
+    optional = {"train_size": train_size, "watch_every": watch_every}
+    _check_counts(**counts, **{name: value for name, value in optional.items() if value is not None})
     device = torch.device(device) if device is not None else best_device()
-    model.to(device, memory_format=_layout(isinstance(model, Stack))).train()
+    model.to(device, memory_format=torch.channels_last).train()
     batches = Batches(dataset, train_size, batch_size, seed, device)
     identity = _identity(model, dataset, batch_size, seed, train_size, precision)
-    generator = torch.Generator(device).manual_seed(seed) if isinstance(seed, int) else Generators(seed, device)
-    run = _Run(model, generator, identity, Path(checkpoint) if checkpoint else None)
+    run = _Run(model, torch.Generator(device).manual_seed(seed), identity, Path(checkpoint) if checkpoint else None)
     run.resume(steps)
     if compile is not None:
         for network in model.networks:
@@ -192,6 +177,8 @@ def train(
     with _stop_signals() as stopped, _bar(run, steps, progress) as bar:
         started = time.perf_counter() - run.history.seconds
         while run.step < steps:
+            if watch is not None and watch_every is not None and run.step % watch_every == 0:
+                started += run.watch(watch)
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
                 losses = model.step(batches(run.step), run.generator)
             run.record(losses)
@@ -204,64 +191,19 @@ def train(
                 run.save()
             if stopped:
                 raise KeyboardInterrupt(f"stopped at step {run.step}{run.where()}")
+    if watch is not None and watch_every is not None:
+        run.watch(watch)
     return run.history
 
 
-def train_seeds(
-    models: Sequence[Model],
-    dataset: Dataset,
-    *,
-    seeds: Sequence[int],
-    stacked: bool = False,
-    checkpoint: str | Path | None = None,
-    device: torch.device | str | None = None,
-    **settings: object,
-) -> list[History]:
-    """Train models that differ in nothing but their seed, `models[i]` with `seeds[i]`; the history of each.
-
-    Weights, histories and optimisers are those of single `train` calls with the same `settings`, to rounding.
-    `stacked`: as one model, or one after the other. It is off by default: on a CPU the stack lost to separate runs for
-    every number of seeds tried, and on a GPU it is not measured yet (`make bench-seeds`). With `checkpoint`, a stack
-    has that one file, and resumes it as `train` does; separate runs have one file each, with the seed in its name.
-    The seconds of a stack's histories are its seconds over S.
-
-    >>> from disentlib import data, models
-    >>> digits = data.load("mnist", source="rendered")
-    >>> pair = [models.build("vae", digits.image_shape, seed=seed) for seed in (0, 1)]
-    >>> [history.steps for history in train_seeds(pair, digits, seeds=(0, 1), steps=2, progress=False)]
-    [[2], [2]]
-    """
-    if len(models) != len(seeds):
-        raise ValueError(f"train_seeds takes one seed for each model, got {len(seeds)} for {len(models)}")
-    device = torch.device(device) if device is not None else best_device()
-    if not stacked:
-        files = [_with_seed(checkpoint, seed) for seed in seeds]
-        runs = zip(models, seeds, files)
-        return [train(m, dataset, seed=seed, checkpoint=file, device=device, **settings) for m, seed, file in runs]
-    stack = Stack(models)
-    history = train(stack, dataset, seed=seeds, checkpoint=checkpoint, device=device, **settings)
-    for model in models:
-        model.to(device, memory_format=torch.channels_last).train()
-    stack.unstack()
-    return [history.of(index, len(models)) for index in range(len(models))]
-
-
-def _with_seed(checkpoint: str | Path | None, seed: int) -> Path | None:
-    return checkpoint and Path(checkpoint).with_stem(f"{Path(checkpoint).stem}-s{seed}")
-
-
-def _shown(losses: dict[str, float | list[float]]) -> dict[str, str]:
-    """For the progress bar: a stack shows its means over seeds."""
-    means = {name: sum(v) / len(v) if isinstance(v, list) else v for name, v in losses.items()}
-    return {name: f"{value:.4g}" for name, value in means.items()}
+def _shown(losses: dict[str, float]) -> dict[str, str]:
+    return {name: f"{value:.4g}" for name, value in losses.items()}
 
 
 class _Run:
     """The state of one training: step, generator, losses not yet read from the device, history; saved and resumed."""
 
-    def __init__(
-        self, model: Model, generator: torch.Generator | Generators, identity: dict, checkpoint: Path | None
-    ) -> None:
+    def __init__(self, model: Model, generator: torch.Generator, identity: dict, checkpoint: Path | None) -> None:
         self.model, self.generator, self.identity, self.checkpoint = model, generator, identity, checkpoint
         self.step, self.saved_step, self.history = 0, 0, History()
         self.pending: list[Tensor] = []
@@ -284,19 +226,23 @@ class _Run:
             self.history.losses.setdefault(name, []).append(mean)
 
     def _finite_pending(self) -> Tensor:
-        """The pending losses on the host, float64 `[steps, names, …]`; NonFiniteLoss names the first bad one."""
+        """The pending losses on the host, float64 `[steps, names]`; NonFiniteLoss names the first bad one."""
         values = torch.stack(self.pending).cpu().double()
         bad = (~values.isfinite()).nonzero()
         if len(bad):
-            row, column, *which = bad[0].tolist()
-            step, value = self.step - len(self.pending) + 1 + row, values[tuple(bad[0])].item()
-            whose = self.whose(*which)
-            raise NonFiniteLoss(f"the loss {self.names[column]!r}{whose} is {value} at step {step}{self.where()}")
+            row, column = bad[0].tolist()
+            step, value = self.step - len(self.pending) + 1 + row, values[row, column].item()
+            raise NonFiniteLoss(f"the loss {self.names[column]!r} is {value} at step {step}{self.where()}")
         return values
 
-    def whose(self, *which: int) -> str:
-        """Of which seed something at this place is, if this is a stack."""
-        return f" of seed {self.identity['seed'][which[0]]}" if isinstance(self.model, Stack) else ""
+    def watch(self, ask: Callable[[Model], dict[str, float]]) -> float:
+        """Ask for what is watched at this step, unless it was before the interruption; the seconds that it took."""
+        started = time.perf_counter()
+        if self.step not in self.history.watched.get("steps", []):
+            with torch.no_grad():
+                self.history.watch(self.step, ask(self.model.eval()))
+            self.model.train()
+        return time.perf_counter() - started
 
     def where(self) -> str:
         if self.checkpoint is None:
@@ -329,8 +275,7 @@ class _Run:
         weights = self.model.state_dict()
         for name, value in weights.items():
             if not value.isfinite().all():
-                whose = self.whose(*(~value.isfinite()).nonzero()[0].tolist())
-                raise NonFiniteLoss(f"the weights {name!r}{whose} are not finite after step {self.step}{self.where()}")
+                raise NonFiniteLoss(f"the weights {name!r} are not finite after step {self.step}{self.where()}")
         return weights
 
     def resume(self, steps: int) -> None:
@@ -369,7 +314,7 @@ def _settings(model: Model) -> dict[str, object]:
 
 
 def _identity(
-    model: Model, dataset: Dataset, batch_size: int, seed: int | list[int], train_size: int | None, precision: str
+    model: Model, dataset: Dataset, batch_size: int, seed: int, train_size: int | None, precision: str
 ) -> dict[str, object]:
     return {
         "model": _settings(model),
@@ -424,14 +369,6 @@ def _check(model: Model, dataset: Dataset, precision: str) -> None:
         raise ValueError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
     if tuple(model.image_shape) != tuple(dataset.image_shape):
         raise ValueError(f"the model takes images {model.image_shape}, {dataset.name} has {dataset.image_shape}")
-
-
-def _check_seed(model: Model, seed: int | list[int], compile: str | None) -> None:
-    wanted, got = len(model.models) if isinstance(model, Stack) else None, None if isinstance(seed, int) else len(seed)
-    if wanted != got:
-        raise ValueError(f"a model takes one seed, a stack one for each of its models ({wanted}); got {seed!r}")
-    if compile is not None and isinstance(model, Stack):
-        raise ValueError(f"a stack cannot be compiled (compile={compile!r}); stacked=False trains its seeds separately")
 
 
 def _bar(run: _Run, steps: int, progress: bool) -> tqdm:

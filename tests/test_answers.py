@@ -65,7 +65,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs_folder: Path) ->
 
 def publish(job: Job, make: Make, source: str = "bundled", **metrics: float) -> Record:
     record = make(**metrics)
-    spec = dataclasses.asdict(job.spec) | {"source": source}
+    spec = job.spec.content() | {"source": source}
     data = record.data | {"source": source, "image_shape": [1, 28, 28]}
     record = dataclasses.replace(record, id=f"{job.id}-{source}", spec=spec, data=data)
     records.write(record, places.published_records() / f"{record.id}.json")

@@ -309,15 +309,15 @@ def test_informed_knows_a_factor_that_a_dimension_holds(toy: Dataset) -> None:
         def __init__(self) -> None:
             super().__init__()
             self.weight = torch.nn.Parameter(torch.zeros(1))
-            self.autoencoder = SimpleNamespace(likelihood="bernoulli", decoder=lambda z: torch.zeros(len(z), 1, 16, 16))
 
-        def posterior(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        def encode(self, images: torch.Tensor) -> torch.Tensor:
             column = images.amax((1, 2)).gt(0).float().argmax(1).float()
-            return torch.stack([column, torch.zeros_like(column)], 1), torch.zeros(len(images), 2)
+            return torch.stack([column, torch.zeros_like(column)], 1)
 
     known = informed(Reads(), toy, 2000)
     assert known[0, 1] == pytest.approx(1) and known[0, 0] < 0.05 and known[1].max() == pytest.approx(0, abs=1e-9)
     assert row_labels([3.21, 0.0], [0, 1], toy, known) == ["z0 3.2\nx 100%", "z1 0.0"]
+    assert row_labels(None, [0, 1], toy, known) == ["c0\nx 100%", "c1"]
     assert row_labels([3.21, 0.0], [1], toy, None) == ["z1 0.0"]
 
 
@@ -652,7 +652,7 @@ def test_tables_and_figures_are_shown_as_html() -> None:
 
 def test_a_record_leads_back_to_its_spec_and_to_a_changed_one() -> None:
     spec = runs.Spec("dsprites", "beta_vae", "laptop", seed=3, hyper={"beta": 4.0}, source="rendered")
-    record = SimpleNamespace(id="some", spec=dataclasses.asdict(spec))
+    record = SimpleNamespace(id="some", spec=spec.content())
     assert runs.spec_of(record).id == spec.id
     changed = runs.spec_of(record, seed=7, beta=2.0)
     assert (changed.seed, changed.hyper, changed.dataset) == (7, {"beta": 2.0}, "dsprites")

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from disentlib import models
 from disentlib.experiments import fingerprint
 
 PACKAGE = Path(fingerprint.__file__).parents[1]
@@ -27,7 +26,7 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def code() -> dict[str, str]:
-    return fingerprint.code_of(models.BetaVAE, "dsprites")
+    return fingerprint.code_of(["beta_vae"], "dsprites")
 
 
 @pytest.mark.parametrize(
@@ -93,4 +92,4 @@ def test_all_of_it_is_what_python_really_imports() -> None:
 
 
 def test_data_in_memory_have_no_module_of_their_own() -> None:
-    assert fingerprint.code_of(models.VAE, "toy")["training"] != fingerprint.code_of(models.VAE, "mnist")["training"]
+    assert fingerprint.code_of(["vae"], "toy")["training"] != fingerprint.code_of(["vae"], "mnist")["training"]

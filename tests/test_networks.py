@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 import torchvision
+from torch import nn
 
 from disentlib.networks import ConvDecoder, ConvEncoder, GaussianEncoder, LatentDiscriminator, seeded, trunk_of
+from disentlib.networks.convolutional import InterleavedUpsampling
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -106,3 +108,21 @@ def test_torchvision_is_built_for_this_torch() -> None:
     """Its compiled part is loaded and runs: of two boxes that overlap by 90 %, suppression keeps the better."""
     boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 10.0, 9.0], [20.0, 20.0, 30.0, 30.0]])
     assert torchvision.ops.nms(boxes, torch.tensor([0.8, 0.9, 0.7]), 0.5).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("outputs", [1, 3, 5])
+def test_interleaved_upsampling_is_a_transposed_convolution(outputs: int) -> None:
+    generator = torch.Generator().manual_seed(outputs)
+    usual = nn.ConvTranspose2d(6, outputs, 4, 2, 1).double()
+    quick = InterleavedUpsampling(6, outputs).double()
+    quick.load_state_dict(usual.state_dict())
+    features = torch.randn(2, 6, 4, 7, generator=generator, dtype=torch.float64).requires_grad_()
+    answers = [layer(features) for layer in (usual, quick)]
+    torch.testing.assert_close(*answers)
+    weights = torch.randn(answers[0].shape, generator=generator, dtype=torch.float64)
+    gradients = [
+        torch.autograd.grad((answer * weights).sum(), [features, *layer.parameters()])
+        for answer, layer in zip(answers, (usual, quick))
+    ]
+    for one, other in zip(*gradients):
+        torch.testing.assert_close(one, other)

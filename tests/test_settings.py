@@ -11,6 +11,7 @@ import pytest
 from disentlib import models
 from disentlib.experiments import parameters, records
 from disentlib.experiments.parameters import ParameterError
+from disentlib.experiments.runs import Spec, sourced
 from disentlib.experiments.settings import training_spec, vae_spec
 
 ROOT = Path(__file__).parents[1]
@@ -57,9 +58,12 @@ def test_every_record_of_the_book_can_be_asked_for(record: records.Record) -> No
     given = {name: spec[name] for name in ("dataset", "model", "profile", "seed", "hyper", "steps", "batch_size")}
     given |= {name: spec[name] for name in ("image_size", "precision", "eval_points")}
     given |= {"whole": True} if spec["train_size"] is None else {"train_size": spec["train_size"]}
+    given |= {name: spec[name] for name in ("watch", "watch_every") if name in spec}
+    given["parents"] = {role: parent["id"] for role, parent in spec.get("parents", {}).items()}  # in the book too
     found = training_spec(values("training", **given))
     assert training_spec(values("training", **given | {"hyper": json.loads(json.dumps(spec["hyper"]))})) == found
-    assert SimpleNamespace(**vars(found) | {"source": spec["source"]}) == SimpleNamespace(**spec)
+    assert sourced(found, spec["source"]) == Spec.of(spec)
+    assert sourced(found, spec["source"]).id == record.id
 
 
 def test_what_is_given_comes_before_the_profile_and_that_before_the_model() -> None:

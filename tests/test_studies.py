@@ -17,7 +17,6 @@ from disentlib.experiments.job_runs import Share, record_failure
 from disentlib.experiments.job_states import State, aged, expected_seconds, forget, state
 from disentlib.experiments.records import Record
 from disentlib.experiments.studies import Job, StudyError, differing, load, plan, select
-from disentlib.models import class_of
 
 Make = Callable[..., Record]
 STUDIES = sorted((Path(__file__).parents[1] / "notebooks" / "studies").glob("*.yml"))
@@ -164,15 +163,13 @@ def made(job: Job, make: Make, folder: Path | None = None, code: dict | None = N
     """A record of this job, written where its run would have written it."""
     record = make(**{"dci": 0.5, "evaluation_version": job_states.VERSION} | metrics)
     more = {} if code is None else {"code": code}
-    record = dataclasses.replace(
-        record, id=job.id, spec=dataclasses.asdict(job.spec), environment=record.environment | more
-    )
+    record = dataclasses.replace(record, id=job.id, spec=job.spec.content(), environment=record.environment | more)
     records.write(record, (folder / f"{job.id}.json") if folder else job.folder / "record.json")
     return record
 
 
 def today(job: Job) -> dict[str, str]:
-    return fingerprint.code_of(class_of(job.spec.model), job.spec.dataset)
+    return fingerprint.code_of([job.spec.model], job.spec.dataset)
 
 
 def test_a_run_goes_from_not_run_over_begun_to_finished(job: Job, make_record: Make) -> None:

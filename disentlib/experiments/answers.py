@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from disentlib.experiments import places, studies
 from disentlib.experiments.claims import Claim, claims, tables
@@ -48,7 +48,7 @@ class Library:
         """
         for profile in (name for name in profiles(studies.load(study).notebook) if name != "smoke"):
             jobs = studies.matching(self.jobs(study, profile), wanted)
-            keys, failed = [_key(asdict(job.spec)) for job in jobs], _failed(jobs)
+            keys, failed = [_key(job.spec.content()) for job in jobs], _failed(jobs)
             records = [r for r in self.records if r.spec["profile"] == profile and _key(r.spec) in keys]
             for source in sorted({record.data["source"] for record in records}):
                 own = [record for record in records if record.data["source"] == source]
@@ -106,7 +106,9 @@ def _label(claim: Claim) -> str:
 
 
 def _key(spec: Mapping[str, object]) -> dict[str, object]:
-    return {name: value for name, value in spec.items() if name != "source"}
+    """What two records of the same run have in common, wherever their data came from: parents' ids depend on it too."""
+    parents = {role: _key(parent) for role, parent in spec.get("parents", {}).items()}
+    return {name: value for name, value in spec.items() if name not in ("source", "id")} | {"parents": parents}
 
 
 def _failed(jobs: Sequence[Job]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -13,12 +13,16 @@ from torch import Tensor
 from disentlib import metrics
 from disentlib.data import Dataset
 from disentlib.losses import elbo
+from disentlib.metrics.factor_vae import plan as plan_votes
+from disentlib.metrics.factor_vae import score as score_votes
 from disentlib.metrics.mig import entropies, mutual_information
+from disentlib.metrics.votes import look_up_codes
 from disentlib.models import Model
 
 __all__ = [
     "SCORES",
     "check_scores",
+    "encoded",
     "evaluate",
     "evaluation_points",
     "informed",
@@ -33,10 +37,18 @@ PRIOR_SEED = 1_000_033  # another one: prior samples must not share their noise 
 VERSION = 2  # of what `evaluate` computes; records of an earlier one are evaluated again, not trained again
 ACTIVE_NATS = 0.1  # a dimension with less KL than this carries nothing worth a name
 KNOWN_SHARE = 0.05  # a dimension that knows less of every factor than this is not named after one
-# Scores that take longer: computed only where a notebook asks for them. MIG is in every record anyway.
-SCORES = ("beta_vae", "factor_vae", "sap", "dci")
 # The study's protocol, but for the trees behind DCI: its own take some five minutes a model, these some seconds.
 SCORE_PROTOCOL = replace(metrics.LOCATELLO, dci_estimator="lightgbm")
+# What the names of a protocol's scores begin with, so that no record and no table mixes two (reading S17).
+PROTOCOLS = {"": SCORE_PROTOCOL, "infogan_cr_": metrics.INFOGAN_CR}
+REPEATED = "factor_vae_evaluations"  # the FactorVAE metric, with other votes each time: a list
+REPEATS = 10  # as the IDGAN-SC paper has it (§3.1)
+# Scores that take longer: computed only where a notebook asks for them. The study's MIG is in every record anyway.
+SCORES = (
+    *("beta_vae", "factor_vae", "sap", "dci", REPEATED),
+    *(f"infogan_cr_{name}" for name in ("beta_vae", "factor_vae", "mig", "sap", "dci", REPEATED)),
+)
+MEASURED = 1000  # of the evaluation points: what a model's own measurements look at
 _CHUNK = 250
 
 
@@ -69,49 +81,72 @@ def posterior_table(model: Model, images: Tensor, device: torch.device) -> dict[
 
 
 def evaluate(model: Model, dataset: Dataset, n: int, device: torch.device) -> dict[str, object]:
-    """Reconstruction error, KL (whole and per dimension), active dimensions, AUC of codes against the prior, and MIG.
+    """What every record holds of a trained model: MIG, what its posterior tells, and what the model itself measures.
 
     MIG only where the data set has factors, under protocol LOCATELLO (but for the number of points, if `n` differs).
+    A model with a posterior also has reconstruction error, KL (whole and per dimension), active dimensions, and the AUC
+    of its codes against the prior.
     """
     indices, images = evaluation_points(dataset, n)
-    table = posterior_table(model, images, device)
+    result: dict[str, object] = {"evaluation_version": VERSION}
+    if hasattr(model, "posterior"):
+        table = posterior_table(model, images, device)
+        codes, result = table["mean"], result | _posterior_values(table, n)
+    else:
+        codes = encoded(model, images, device)
+    if dataset.grid is not None:
+        protocol = replace(metrics.LOCATELLO, train_points=n)
+        value = metrics.mig(codes.numpy(), dataset.factors(indices).numpy(), protocol=protocol)
+        result["mig"] = round(value, 4)
+    generator = torch.Generator(device).manual_seed(EVALUATION_SEED)
+    return result | _rounded(model.measure(images[:MEASURED].to(device).float() / 255, generator))
+
+
+@torch.no_grad()
+def encoded(model: Model, images: Tensor, device: torch.device) -> Tensor:
+    """uint8 images `[n, c, h, w]` → codes float32 `[n, d]` on the CPU, chunk by chunk."""
+    return torch.cat([model.encode(chunk.to(device).float() / 255).float().cpu() for chunk in images.split(_CHUNK)])
+
+
+def _posterior_values(table: dict[str, Tensor], n: int) -> dict[str, object]:
     kl = elbo.kl_per_dimension(table["mean"], table["logvar"])
     prior = torch.randn(table["codes"].shape, generator=torch.Generator().manual_seed(PRIOR_SEED))
     half = slice(0, min(n, 5000))
-    result: dict[str, object] = {
-        "evaluation_version": VERSION,
+    return {
         "reconstruction": round(table["reconstruction"].item(), 4),
         "kl": round(kl.sum().item(), 4),
         "kl_per_dimension": [round(v, 4) for v in kl.tolist()],
         "active_dimensions": metrics.active_dimensions(kl.numpy(), ACTIVE_NATS),
         "prior_auc": round(metrics.two_sample_auc(prior[half].numpy(), table["codes"][half].numpy(), seed=0), 4),
     }
-    if dataset.grid is not None:
-        protocol = replace(metrics.LOCATELLO, train_points=n)
-        value = metrics.mig(table["mean"].numpy(), dataset.factors(indices).numpy(), protocol=protocol)
-        result["mig"] = round(value, 4)
-    return result
+
+
+def _rounded(values: Mapping[str, float | list[float]]) -> dict[str, object]:
+    return {k: [round(x, 4) for x in v] if isinstance(v, list) else round(float(v), 4) for k, v in values.items()}
 
 
 def informed(model: Model, dataset: Dataset, n: int) -> np.ndarray:
     """How much each code dimension knows about each factor: `I(z_i; v_j) / H(v_j)`, `[d, k]`, in [0, 1]."""
     indices, images = evaluation_points(dataset, n)
-    table = posterior_table(model, images, next(model.parameters()).device)
+    codes = encoded(model, images, next(model.parameters()).device)
     factors = dataset.factors(indices).numpy()
-    information = mutual_information(table["mean"].numpy(), factors, metrics.LOCATELLO.bins)
+    information = mutual_information(codes.numpy(), factors, metrics.LOCATELLO.bins)
     return information / entropies(factors)
 
 
-def row_labels(kl: Sequence[float], dimensions: Sequence[int], dataset: Dataset, known: np.ndarray | None) -> list[str]:
+def row_labels(
+    kl: Sequence[float] | None, dimensions: Sequence[int], dataset: Dataset, known: np.ndarray | None
+) -> list[str]:
     """A label for each row of a traversal: the dimension, its nats, and the factor it knows most about, if any.
 
-    `known` is what `informed` gives, or None where the data set has no factors.
+    `kl` is None for a model without a posterior. `known` is what `informed` gives, or None where the data set has no
+    factors.
     """
     labels = []
     for d in dimensions:
-        label = f"z{d} {kl[d]:.1f}"
+        label = f"z{d} {kl[d]:.1f}" if kl else f"c{d}"
         # A switched-off dimension's mean still wavers a little with the image, but the noise around it drowns that.
-        if known is not None and kl[d] > ACTIVE_NATS and known[d].max() >= KNOWN_SHARE:
+        if known is not None and (kl is None or kl[d] > ACTIVE_NATS) and known[d].max() >= KNOWN_SHARE:
             best = int(known[d].argmax())
             label += f"\n{dataset.factor_names[best].replace('_', ' ')} {known[d, best]:.0%}"
         labels.append(label)
@@ -131,18 +166,46 @@ def lacking(found: Mapping[str, object], names: Sequence[str]) -> list[str]:
 
 
 @torch.no_grad()
-def score(model: Model, dataset: Dataset, names: Sequence[str]) -> dict[str, float]:
-    """The named scores of a trained model, under `SCORE_PROTOCOL`; LookupError where the data set has no factors."""
+def score(model: Model, dataset: Dataset, names: Sequence[str]) -> dict[str, object]:
+    """The named scores of a trained model; LookupError where the data set has no factors.
+
+    A name that begins with `infogan_cr_` is under that protocol, any other under `SCORE_PROTOCOL`. `REPEATED` is a list
+    of `REPEATS` evaluations.
+    """
     check_scores(names)
-    if not names:
-        return {}
     device = next(model.parameters()).device
+    found: dict[str, object] = {}
+    for prefix, protocol in PROTOCOLS.items():
+        own = [name.removeprefix(prefix) for name in names if _prefix(name) == prefix]
+        if own:
+            found |= {f"{prefix}{k}": v for k, v in _scores(model, dataset, own, protocol, device).items()}
+    return _rounded(found)
+
+
+def _prefix(name: str) -> str:
+    return next(prefix for prefix in sorted(PROTOCOLS, key=len, reverse=True) if name.startswith(prefix))
+
+
+def _scores(
+    model: Model, dataset: Dataset, names: Sequence[str], protocol: metrics.Protocol, device: torch.device
+) -> dict[str, object]:
+    def encode(images: Tensor) -> Tensor:
+        return model.encode(images.to(device))
+
     found = metrics.evaluate(
         dataset,
-        lambda images: model.encode(images.to(device)),
-        protocol=SCORE_PROTOCOL,
+        encode,
+        protocol=protocol,
         generator=torch.Generator().manual_seed(EVALUATION_SEED),
-        scores=names,
+        scores=[name for name in names if name != REPEATED],
         workers=torch.get_num_threads(),
     )
-    return {name: round(value, 4) for name, value in found.items()}
+    return found | ({REPEATED: _repeated(dataset, encode, protocol)} if REPEATED in names else {})
+
+
+def _repeated(dataset: Dataset, encode: Callable[[Tensor], Tensor], protocol: metrics.Protocol) -> list[float]:
+    """The FactorVAE metric of one model under other votes each time; every image is encoded once."""
+    generators = [torch.Generator().manual_seed(EVALUATION_SEED + repeat) for repeat in range(REPEATS)]
+    plans = [plan_votes(dataset, protocol, generator) for generator in generators]
+    look_up = look_up_codes(dataset, encode, torch.cat([plan.indices for plan in plans]).unique())
+    return [score_votes(plan, look_up, protocol, len(dataset.factor_sizes)) for plan in plans]

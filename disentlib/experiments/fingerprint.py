@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from disentlib.models import Model
+from disentlib.models import class_of
 
 __all__ = ["code_of", "data_code", "modules_of", "package"]
 
@@ -20,10 +20,16 @@ _PACKAGE = _ROOT.name
 _TRAINING, _EVALUATION = f"{_PACKAGE}.training", f"{_PACKAGE}.experiments.evaluation"
 
 
-def code_of(model: type[Model], dataset: str) -> dict[str, str]:
-    """`{"training": …, "evaluation": …}`: 16 hex digits each over the code behind a run of this model and data set."""
+def code_of(models: Iterable[str], dataset: str) -> dict[str, str]:
+    """`{"training": …, "evaluation": …}`: 16 hex digits each over the code behind a run of these models and this data.
+
+    More than one model where a run builds on others.
+    """
     data = f"{_PACKAGE}.data.{dataset}"
-    own = [model.__module__, *([data] if _is_module(data) else [])]  # data made in memory have no module
+    own = [
+        *(class_of(name).__module__ for name in models),
+        *([data] if _is_module(data) else []),
+    ]  # data made in memory have no module
     return {"training": _digest((*own, _TRAINING)), "evaluation": _digest((_EVALUATION,))}
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from papermill import PapermillExecutionError
@@ -72,7 +72,7 @@ def run_job(job: Job, environment: Mapping[str, str] | None = None) -> Outcome:
 def record_failure(job: Job, error: str) -> None:
     """Write down that a job failed, and with what."""
     content = {"id": job.id, "study": job.study, "number": job.number, "parameters": job.parameters}
-    content |= {"spec": asdict(job.spec), "attempts": ATTEMPTS, "error": error}
+    content |= {"spec": job.spec.content(), "attempts": ATTEMPTS, "error": error}
     content["date"] = datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
     with replacing(job.failure) as part:
         part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

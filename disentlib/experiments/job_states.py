@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
-from disentlib import models
 from disentlib.experiments import fingerprint
 from disentlib.experiments.evaluation import VERSION, lacking
 from disentlib.experiments.records import Record
-from disentlib.experiments.runs import recorded
+from disentlib.experiments.runs import Spec, recorded
 from disentlib.experiments.studies import Job
 
 __all__ = ["DONE", "State", "aged", "counted", "expected_seconds", "forget", "record_of", "state"]
@@ -99,5 +98,5 @@ def _without_record(job: Job) -> State:
     return State("begun") if (job.folder / "checkpoint.pt").exists() else State("not run")
 
 
-def _code_key(record: Record) -> tuple[type, str]:
-    return models.class_of(record.spec["model"]), record.spec["dataset"]
+def _code_key(record: Record) -> tuple[list[str], str]:
+    return Spec.of(record.spec).models(), record.spec["dataset"]

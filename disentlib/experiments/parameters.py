@@ -30,7 +30,7 @@ _TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "d
 # Smallest allowed value of every number that has one, whichever notebook asks for it.
 LEAST = {
     "seed": 0, "steps": 1, "batch_size": 1, "code_dims": 1, "image_size": 8, "train_size": 1, "eval_points": 100,
-    "beta": 0.0, "gamma": 0.0, "workers": 1, "width": 1, "columns": 2, "rows": 1,
+    "beta": 0.0, "gamma": 0.0, "workers": 1, "width": 1, "columns": 2, "rows": 1, "watch_every": 1,
     "training_seed": 0, "shrink": 1, "sample_size": 100, "curve_points": 100, "tree_points": 100, "bin": 2,
     "spare_dims": 0, "copies": 1, "toy_batches": 2,
 }  # fmt: skip
@@ -41,7 +41,7 @@ CHOICES = {
     "model": models.names(), "models": models.names(),
     "precision": training.PRECISIONS, "compile": ("none", "default", "reduce-overhead", "max-autotune"),
     "adversarial_term": ADVERSARIAL_TERMS, "adversarial_terms": ADVERSARIAL_TERMS, "adversarial_sign": (1, -1),
-    "scores": tuple(SCORES), "estimators": tuple(ESTIMATORS), "trees": ("sklearn", "lightgbm"),
+    "scores": tuple(SCORES), "watch": tuple(SCORES), "estimators": tuple(ESTIMATORS), "trees": ("sklearn", "lightgbm"),
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from disentlib.experiments.tables import interval_of
 
 __all__ = ["against", "loss_curves", "seed_dots", "summary", "traversals"]
 
+MOST_ROWS = 20
 Groups = Mapping[str, Sequence[Record]]
 
 
@@ -52,14 +53,15 @@ def against(groups: Groups, base: Sequence[Record], metrics: Mapping[str, str], 
 def traversals(runs: Mapping[str, Run], index: int, extent: float, columns: int, boxes: bool = False) -> Figure:
     """Grids side by side: image `index` encoded, each code dimension moved from −`extent` to `extent`.
 
-    Rows are sorted by KL and labelled with dimension, nats, and the factor that it knows most about. With `boxes` the
+    Rows are sorted by KL and labelled with dimension, nats, and the factor that it knows most about; those of a model
+    without a posterior stand in their order, `MOST_ROWS` at most. With `boxes` the
     two rows that carry most are framed in red and green, as the papers do.
     """
     values = torch.linspace(-extent, extent, columns).tolist()
     grids, labels = {}, {}
     for name, run in runs.items():
-        kl = run.record.metrics["kl_per_dimension"]
-        rows = sorted(range(len(kl)), key=lambda d: -kl[d])
+        kl = run.record.metrics.get("kl_per_dimension")
+        rows = sorted(range(len(kl)), key=lambda d: -kl[d]) if kl else list(range(run.model.code_dims))[:MOST_ROWS]
         start = run.dataset.images(torch.tensor([index]), device=next(run.model.parameters()).device)
         grids[name] = figures.traverse(run.model.decode, run.model.encode(start)[0].detach(), rows, values)
         known = informed(run.model, run.dataset, run.record.spec["eval_points"]) if run.dataset.grid else None

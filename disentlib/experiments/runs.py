@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -27,14 +27,18 @@ from disentlib.experiments.evaluation import VERSION, check_scores, evaluate, la
 from disentlib.experiments.records import Record
 from disentlib.models import Model
 
-__all__ = ["Run", "Spec", "only_one", "prerequisite", "recorded", "run", "run_all", "spec_of"]
+__all__ = ["Run", "Spec", "only_one", "prerequisite", "recorded", "run", "run_all", "sourced", "spec_of"]
 
 HISTORY_POINTS = 40  # enough for a curve in the book, small enough for a record in git
 
 
 @dataclass(frozen=True)
 class Spec:
-    """Everything that decides a training. `source` may be "auto"; a record always says which source it was."""
+    """Everything that decides a training. `source` may be "auto"; a record always says which source it was.
+
+    `parents`: the runs that the model builds on, by role (`Model.roles`), such as a stage-1 β-VAE; each is trained
+    first, unless it is there. `watch`: scores to take every `watch_every` steps on the way; they change no weight.
+    """
 
     dataset: str
     model: str
@@ -48,12 +52,34 @@ class Spec:
     batch_size: int = 64
     precision: str = "float32"
     eval_points: int = 10_000
+    parents: dict[str, Spec] = field(default_factory=dict)
+    watch: list[str] = field(default_factory=list)
+    watch_every: int | None = None
 
     @property
     def id(self) -> str:
         """A readable name and 10 hex digits over all settings."""
-        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:10]
+        digest = hashlib.sha256(json.dumps(self.content(), sort_keys=True).encode()).hexdigest()[:10]
         return f"{self.dataset}-{self.model}-{self.profile}-s{self.seed}-{digest}"
+
+    def content(self) -> dict[str, object]:
+        """As a record quotes it. What is empty is left out, so that a run without parents keeps its id."""
+        later = {
+            "parents": {role: parent.content() | {"id": parent.id} for role, parent in self.parents.items()},
+            "watch": list(self.watch),
+            "watch_every": self.watch_every,
+        }
+        return {k: v for k, v in asdict(self).items() if k not in later} | {k: v for k, v in later.items() if v}
+
+    def models(self) -> list[str]:
+        """The models whose code stands behind this run: its own, and those of its parents."""
+        return sorted({self.model}.union(*(parent.models() for parent in self.parents.values())))
+
+    @classmethod
+    def of(cls, content: Mapping[str, object]) -> Spec:
+        """The spec whose `content` this is."""
+        own = {name: value for name, value in content.items() if name != "id"}
+        return cls(**own | {"parents": {role: cls.of(c) for role, c in own.get("parents", {}).items()}})
 
 
 def spec_of(record: Record, **changed: object) -> Spec:
@@ -63,8 +89,9 @@ def spec_of(record: Record, **changed: object) -> Spec:
     if unknown:
         known = ", ".join([*sorted(own), *hyper])
         raise LookupError(f"the record {record.id} has no setting {', '.join(unknown)}; it has {known}")
-    chosen = record.spec | {name: value for name, value in changed.items() if name in own}
-    return Spec(**chosen | {"hyper": hyper | {name: value for name, value in changed.items() if name in hyper}})
+    chosen = {name: value for name, value in changed.items() if name in own}
+    found = Spec.of(record.spec)
+    return replace(found, **chosen, hyper=hyper | {name: value for name, value in changed.items() if name in hyper})
 
 
 @dataclass(frozen=True)
@@ -88,12 +115,33 @@ def run(
     ValueError for an unknown one, before anything is trained. `compile`: "none", or a mode of torch.compile; it changes
     how fast the numbers come and not, but for rounding, what they are.
     """
-    check_scores(scores)
+    check_scores([*scores, *spec.watch])
     dataset = _load(spec.dataset, spec.source, spec.image_size)
-    spec = replace(spec, source=dataset.source)
-    model = models.build(spec.model, dataset.image_shape, seed=spec.seed, **spec.hyper)
+    spec = sourced(spec, dataset.source)
+    model = _built(spec, dataset)
     with only_one(places.runs() / spec.id):
+        for role, parent in spec.parents.items():
+            model.adopt(role, prerequisite(parent).model)
         return _run(spec, model, dataset, reuse, progress, scores, compile)
+
+
+def sourced(spec: Spec, source: str) -> Spec:
+    """The spec, and with it its parents, on data from `source`."""
+    parents = {role: sourced(parent, source) for role, parent in spec.parents.items()}
+    return replace(spec, source=source, parents=parents)
+
+
+def _built(spec: Spec, dataset: Dataset) -> Model:
+    """The untrained model, which accepts its parents; ValueError before anything is trained if it does not."""
+    model = models.build(spec.model, dataset.image_shape, seed=spec.seed, **spec.hyper)
+    for role, parent in spec.parents.items():
+        if (parent.dataset, parent.image_size) != (spec.dataset, spec.image_size):
+            there, here = f"{parent.dataset} at {parent.image_size}", f"{spec.dataset} at {spec.image_size}"
+            raise ValueError(f"the {role} of {spec.model} was trained on {there} pixels, this run is on {here}")
+        model.accepts(role, _built(parent, dataset))
+    if spec.parents:
+        model.settings = model.settings | {"parents": {role: parent.id for role, parent in spec.parents.items()}}
+    return model
 
 
 def prerequisite(spec: Spec) -> Run:
@@ -169,7 +217,7 @@ def recorded(id: str) -> Record | None:
 def _known(spec: Spec) -> Record | None:
     """A record that answers `spec` as the data and the evaluation are today."""
     dataset = _load(spec.dataset, spec.source, spec.image_size)
-    record = recorded(replace(spec, source=dataset.source).id)
+    record = recorded(sourced(spec, dataset.source).id)
     if record is None or record.data["hash"] != dataset.content_hash():
         return None
     if record.metrics.get("evaluation_version") != VERSION:
@@ -209,7 +257,8 @@ def _quiet(spec: Spec, reuse: bool, compile: str) -> Record:
 
 @lru_cache(maxsize=4)  # a grid of runs draws its images once
 def _load(name: str, source: str, image_size: int) -> Dataset:
-    return kept(data.load(name, source=source, image_size=image_size))
+    asked = source if source in data.SOURCES else "auto"  # a record may name a source that cannot be asked for
+    return kept(data.load(name, source=asked, image_size=image_size))
 
 
 def _finished(record_file: Path, checkpoint: Path, dataset: Dataset) -> Record | None:
@@ -222,7 +271,7 @@ def _finished(record_file: Path, checkpoint: Path, dataset: Dataset) -> Record |
 
 def _train(spec: Spec, model: Model, dataset: Dataset, checkpoint: Path, progress: bool, compile: str) -> Record:
     device = training.best_device()
-    code = fingerprint.code_of(type(model), spec.dataset)  # now, since files may be edited while it trains
+    code = fingerprint.code_of(spec.models(), spec.dataset)  # now, since files may be edited while it trains
     history = training.train(
         model,
         dataset,
@@ -235,6 +284,8 @@ def _train(spec: Spec, model: Model, dataset: Dataset, checkpoint: Path, progres
         progress=progress,
         device=device,
         compile=None if compile == "none" else compile,
+        watch=(lambda trained: score(trained, dataset, spec.watch)) if spec.watch else None,
+        watch_every=spec.watch_every,
     )
     started = time.perf_counter()
     metrics = evaluate(model.eval(), dataset, spec.eval_points, device)
@@ -242,11 +293,11 @@ def _train(spec: Spec, model: Model, dataset: Dataset, checkpoint: Path, progres
     return Record(
         id=spec.id,
         schema=records.SCHEMA,
-        spec=asdict(spec),
+        spec=spec.content(),
         data=_describe(dataset),
         metrics=metrics,
         losses=history.last(),
-        history=_thinned(history),
+        history=_thinned(history) | ({"watched": history.watched} if history.watched else {}),
         seconds=round(history.seconds, 2),
         peak_memory_mb=round(records.peak_memory_mb(device), 1),
         environment=records.environment(device) | {"code": code},

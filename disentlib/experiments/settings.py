@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 
 from disentlib.experiments.parameters import ParameterError, profiles
-from disentlib.experiments.runs import Spec
+from disentlib.experiments.runs import Spec, recorded, spec_of
 from disentlib.models import hyperparameters
 
 __all__ = ["LIKELIHOOD", "training_spec", "vae_spec"]
@@ -48,6 +48,7 @@ def training_spec(p: SimpleNamespace) -> Spec:
     usual = {"likelihood": LIKELIHOOD[p.dataset]} if p.dataset in LIKELIHOOD else {}
     usual |= profiles(p.like)[p.profile]
     own = _defaults(p.model)
+    parents = {str(role): _parent(p, str(role), wanted) for role, wanted in p.parents.items()}
     hyper = own | {name: usual[name] for name in own if name in usual} | _checked_hyper(p.model, own, p.hyper)
     return Spec(
         dataset=p.dataset,
@@ -62,7 +63,31 @@ def training_spec(p: SimpleNamespace) -> Spec:
         batch_size=p.batch_size,
         precision=p.precision,
         eval_points=p.eval_points,
+        parents=parents,
+        watch=list(p.watch),
+        watch_every=p.watch_every if p.watch else None,
     )
+
+
+_PARENT = ("model", "hyper", "seed", "like", "train_size", "whole", "steps", "batch_size", "precision", "parents")
+
+
+def _parent(p: SimpleNamespace, role: str, wanted: object) -> Spec:
+    """The spec of a run to build on: a record's by its id, or this run's own settings with those of `wanted` changed.
+
+    What a parent leaves open is as in the run that builds on it, but for hyper-parameters, which come from the profile.
+    """
+    if isinstance(wanted, str):
+        record = recorded(wanted)
+        if record is None:
+            raise ParameterError(f"no record {wanted!r} for the {role} of {p.model}: neither in runs/ nor in the book")
+        return spec_of(record)
+    if not isinstance(wanted, Mapping) or "model" not in wanted or not set(wanted) <= set(_PARENT):
+        raise ParameterError(f"the {role} is a record's id or a dict with model and any of {', '.join(_PARENT)}")
+    settings = vars(p) | {"hyper": {}, "parents": {}, "watch": [], **wanted}
+    if "like" in wanted:
+        settings |= {k: v for k, v in profiles(wanted["like"])[p.profile].items() if k in _PARENT and k not in wanted}
+    return training_spec(SimpleNamespace(**settings))
 
 
 def _defaults(model: str) -> dict[str, object]:

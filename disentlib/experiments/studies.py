@@ -20,7 +20,7 @@ from disentlib import data
 from disentlib.experiments import places
 from disentlib.experiments.evaluation import check_scores
 from disentlib.experiments.parameters import Parameter, ParameterError, notebook_parameters, resolve
-from disentlib.experiments.runs import Spec
+from disentlib.experiments.runs import Spec, sourced
 from disentlib.experiments.settings import training_spec
 
 __all__ = ["Job", "Study", "StudyError", "differing", "load", "matching", "names", "plan", "select"]
@@ -150,9 +150,17 @@ def differing(jobs: Sequence[Job]) -> list[str]:
 
 
 def _values(job: Job) -> dict[str, object]:
-    """Everything that a job can be chosen by: the spec, its hyper-parameters in its midst."""
-    spec = {name: value for name, value in vars(job.spec).items() if name != "hyper"}
-    return spec | job.spec.hyper
+    """Everything that a job can be chosen by: the spec, its hyper-parameters in its midst, and its parents'.
+
+    A parent's values have its role before them, as `stage1.beta`; `parents` is the list of the roles.
+    """
+    return _spec_values(job.spec)
+
+
+def _spec_values(spec: Spec) -> dict[str, object]:
+    own = {name: value for name, value in vars(spec).items() if name not in ("hyper", "parents")}
+    parents = {f"{role}.{k}": v for role, parent in spec.parents.items() for k, v in _spec_values(parent).items()}
+    return own | spec.hyper | {"parents": sorted(spec.parents)} | parents
 
 
 def _said(job: Job) -> str:
@@ -210,7 +218,7 @@ def _job(study: Study, known: Mapping[str, Parameter], setting: Mapping[str, obj
         spec = SPECS[study.notebook](SimpleNamespace(notebook=study.notebook, **values))
     except (ParameterError, ValueError) as error:
         raise StudyError(f"study {study.name}: {error}") from error
-    return Job(study.name, -1, study.notebook, given, replace(spec, source=_source(spec)))
+    return Job(study.name, -1, study.notebook, given, sourced(spec, _source(spec)))
 
 
 def _source(spec: Spec) -> str:

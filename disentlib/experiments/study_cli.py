@@ -7,7 +7,6 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
 
 import yaml
 from tqdm import tqdm
@@ -68,7 +67,9 @@ def _show(options: argparse.Namespace) -> int:
 
 def _show_one(job: Job) -> int:
     print(f"run {job.number} of {job.study}: {state(job)}\n")
-    print(yaml.safe_dump({"parameters": job.parameters, "spec": asdict(job.spec)}, allow_unicode=True, sort_keys=False))
+    print(
+        yaml.safe_dump({"parameters": job.parameters, "spec": job.spec.content()}, allow_unicode=True, sort_keys=False)
+    )
     print(f"record: {job.id}\noutput: {job.output}")
     given = json.dumps(job.parameters, ensure_ascii=False)  # JSON is YAML
     print(f"command: papermill notebooks/{job.notebook}.ipynb out.ipynb -y '{given}'")

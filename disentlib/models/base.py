@@ -1,6 +1,6 @@
 """What every model offers: one update step, `encode`, `decode`, and the optimisers that a checkpoint must hold.
 
-How a step is made of pure loss functions stands here too: one model and a stack of models take the same ones.
+How a step is made of pure loss functions stands here too.
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ class Model(nn.Module, ABC):
 
 
 class FunctionalModel(Model):
-    """A model whose step is a sequence of updates, each on a pure loss function, as many seeds at once need it.
+    """A model whose step is a sequence of updates, each on a pure loss function.
 
-    All noise of a step is drawn by `draw`, so that the loss functions draw nothing and `torch.func.vmap` can take them.
+    All noise of a step is drawn by `draw`, so that the loss functions draw nothing.
     """
 
     @abstractmethod
@@ -134,10 +134,7 @@ def adam(parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, floa
 
 
 def step_optimiser(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-    """Zero, back-propagate, update: the gradients that an earlier loss left in these parameters are dropped.
-
-    `loss`: a scalar, or `[s]` for a stack of models, whose gradients do not mix.
-    """
+    """Zero, back-propagate, update: the gradients that an earlier loss left in these parameters are dropped."""
     optimiser.zero_grad(set_to_none=True)
-    loss.backward(torch.ones_like(loss))
+    loss.backward()
     optimiser.step()
