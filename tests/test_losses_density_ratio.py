@@ -1,4 +1,4 @@
-"""Total correlation by density ratio: shuffles, the optimal and a trained discriminator, and the field's two outputs."""
+"""Total correlation by density ratio: shuffles, an optimal and a trained discriminator, the field's two outputs."""
 
 from __future__ import annotations
 
@@ -57,19 +57,19 @@ def test_the_optimal_logit_gives_the_closed_form_with_its_sign() -> None:
 
 
 def test_a_trained_discriminator_finds_the_closed_form() -> None:
+    """Averaged over its last 100 updates, each on new codes: one discriminator alone is off by up to 0.1."""
     g = torch.Generator().manual_seed(0)
     network = seeded(LatentDiscriminator, 2, 32, 2, seed=0)
-    optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)
+    optimiser, estimates = torch.optim.Adam(network.parameters(), lr=3e-3), []
     for _ in range(500):
         codes = correlated(256, g)
-        permuted = permute_dimensions(codes, random_orders(256, 2, g))
-        loss = density_ratio_loss(network(codes), network(permuted))
+        joint = network(codes)
+        estimates.append(total_correlation_estimate(joint).item())
+        loss = density_ratio_loss(joint, network(permute_dimensions(codes, random_orders(256, 2, g))))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    with torch.no_grad():
-        estimate = total_correlation_estimate(network(correlated(20_000, g))).item()
-    assert estimate == pytest.approx(CLOSED_FORM, abs=0.1) and loss.item() < math.log(2) - 0.05
+    assert estimates[0] < 0.1 and sum(estimates[-100:]) / 100 == pytest.approx(CLOSED_FORM, abs=0.06)
 
 
 def test_one_logit_is_the_fields_two_outputs_under_a_softmax() -> None:

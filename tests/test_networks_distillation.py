@@ -42,11 +42,13 @@ def test_the_layer_table_at_64_is_the_published_one() -> None:
         BottleneckDiscriminator(shape), BottleneckGenerator(shape, 10), NoiseReconstructor(shape, 16),
     )  # fmt: skip
     kernels = [(c.out_channels, c.kernel_size[0], c.stride[0]) for c in layers(judge, nn.Conv2d)]
-    assert kernels == [(16, 4, 2), (32, 4, 2), (64, 4, 2), (128, 3, 1), (256, 8, 1)]
+    assert kernels == [(16, 4, 2), (32, 4, 2), (64, 4, 2), (128, 3, 1)]
+    sizes = [(f.in_features, f.out_features) for f in layers(judge, nn.Linear)]
+    assert sizes == [(128 * 8 * 8, 256), (256, 1)]  # the first is the k8 layer
     kernels = [(c.out_channels, c.kernel_size[0], c.stride[0]) for c in layers(make, nn.ConvTranspose2d)]
     assert kernels == [(64, 3, 1), (64, 3, 1), (32, 4, 2), (16, 4, 2), (1, 4, 2)]
     assert [f.out_features for f in layers(make, nn.Linear)] == [256, 8 * 8 * 64]
-    assert [f.out_features for f in layers(read, nn.Linear)] == [256, 16]
+    assert [f.out_features for f in layers(read, nn.Linear)] == [256, 256, 16]
     assert [f.out_features for f in layers(NoiseEncoder(16, 10), nn.Linear)] == [32, 32, 20]
 
 

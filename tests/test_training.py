@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from disentlib import models, training
 from disentlib.data.dataset import Dataset
+from disentlib.models.autoencoder import AutoencoderModel
 from disentlib.models.base import Losses, Model, step_optimiser
 from disentlib.training import Batches, CheckpointError, NonFiniteLoss, load_weights, train
 

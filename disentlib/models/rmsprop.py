@@ -14,4 +14,4 @@ def rmsprop(parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.0
     """RMSprop with α = 0.99 and ε = 1e-8, as both papers' code has it; ValueError unless 0 < lr < ∞."""
     if not 0 < lr < float("inf"):
         raise ValueError(f"a learning rate (lr) must be a positive number, got {lr!r}")
-    return torch.optim.RMSprop(parameters, lr=lr, momentum=momentum, foreach=True)
+    return torch.optim.RMSprop(parameters, lr=lr, momentum=momentum)
