@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from disentlib import models
 from disentlib.data.dataset import Dataset
 from disentlib.models import Model
+from disentlib.models.stacked import Stack
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -49,14 +50,14 @@ def test_stage1_does_not_move_and_its_scores_are_the_models(images: Tensor) -> N
     parent, model = stage1(), build()
     before = weights(parent.autoencoder.encoder)
     assert torch.equal(model.encode(images), parent.encode(images))
-    moved = weights(model.generator), weights(model.discriminator), weights(model.averaged)
+    moved = [*weights(model.generator), *weights(model.discriminator), *(w.clone() for w in model.averaged.values())]
     for step in range(3):
         model.step(images, generator(step))
     assert all(map(torch.equal, before, weights(model.encoder)))
     assert torch.equal(model.encode(images), parent.encode(images))
     assert not any(p.requires_grad or p.grad is not None for p in model.encoder.parameters())
-    for old, part in zip(moved, (model.generator, model.discriminator, model.averaged)):
-        assert not any(map(torch.equal, old, weights(part)))
+    now = [*weights(model.generator), *weights(model.discriminator), *model.averaged.values()]
+    assert not any(map(torch.equal, moved, now))
 
 
 def test_it_is_a_copy_that_a_checkpoint_brings_along(images: Tensor) -> None:
@@ -71,9 +72,14 @@ def test_it_is_a_copy_that_a_checkpoint_brings_along(images: Tensor) -> None:
     assert torch.equal(first.encode(images), second.encode(images))
 
 
-def test_training_mode_leaves_what_is_frozen_in_evaluation_mode() -> None:
+def test_training_mode_leaves_the_frozen_encoder_in_evaluation_mode() -> None:
     model = build().eval().train()
-    assert model.training and model.generator.training and not model.encoder.training and not model.averaged.training
+    assert model.training and model.generator.training and not model.encoder.training
+
+
+def test_seeds_are_not_stacked_since_a_stack_would_skip_the_average() -> None:
+    with pytest.raises(ValueError, match="IDGAN cannot be stacked: it has buffers"):
+        Stack([build(seed=0), build(seed=1)])
 
 
 def test_a_step_without_a_stage1_is_refused(images: Tensor) -> None:
@@ -146,10 +152,12 @@ def test_the_average_keeps_its_share_and_is_what_decodes(images: Tensor) -> None
     model = build(average=0.9)
     start = weights(model.generator)
     model.step(images, generator())
-    for old, new, averaged in zip(start, weights(model.generator), weights(model.averaged)):
+    for old, new, averaged in zip(start, weights(model.generator), model.averaged.values()):
         torch.testing.assert_close(averaged, 0.9 * old + 0.1 * new)
     codes = torch.randn(4, 3, generator=generator())
-    torch.testing.assert_close(model.decode(codes), model.averaged(torch.cat([codes, torch.zeros(4, 2)], 1)))
+    decoded = model.decode(codes)
+    model.generator.load_state_dict(dict(model.averaged))
+    torch.testing.assert_close(decoded, model.generator(torch.cat([codes, torch.zeros(4, 2)], 1)))
 
 
 def test_the_generator_learns_the_codes_that_the_encoder_reads(images: Tensor) -> None:

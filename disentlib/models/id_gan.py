@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
-
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from disentlib.losses.adversarial import discriminator_loss
 from disentlib.losses.distillation import gaussian_nll, non_saturating_loss, r1_penalty
@@ -66,7 +65,8 @@ class IDGAN(FunctionalModel):
         self.r1, self.average = check_weight("r1", r1), average
         self.encoder = seeded(GaussianEncoder, image_shape, code_dims, seed=seed).requires_grad_(False).eval()
         self.generator = seeded(PlainGenerator, image_shape, code_dims + noise_dims, seed=seed + 1)
-        self.averaged = deepcopy(self.generator).requires_grad_(False).eval()
+        for name, weight in self.generator.named_parameters():
+            self.register_buffer(_averaged(name), weight.detach().clone())
         self.discriminator = seeded(PlainDiscriminator, image_shape, seed=seed + 2)
         self._generator_optimiser = rmsprop(self.generator.parameters(), lr)
         self._discriminator_optimiser = rmsprop(self.discriminator.parameters(), lr_discriminator)
@@ -79,6 +79,11 @@ class IDGAN(FunctionalModel):
     @property
     def networks(self) -> list[nn.Module]:
         return [self.encoder, self.generator]  # not D: torch.compile cannot differentiate R1's gradient once more
+
+    @property
+    def averaged(self) -> dict[str, Tensor]:
+        """The running average of each of G's weights, by the weight's name."""
+        return {name: self.get_buffer(_averaged(name)) for name, _ in self.generator.named_parameters()}
 
     def accepts(self, role: str, parent: Model) -> None:
         super().accepts(role, parent)
@@ -104,7 +109,7 @@ class IDGAN(FunctionalModel):
 
     def train(self, mode: bool = True) -> IDGAN:
         super().train(mode)
-        self.encoder.eval(), self.averaged.eval()
+        self.encoder.eval()
         return self
 
     def draw(self, n: int, generator: torch.Generator) -> Values:
@@ -123,8 +128,8 @@ class IDGAN(FunctionalModel):
             raise ValueError("ID-GAN needs a finished β-VAE in the role 'stage1' before its first step")
         losses = super().step(images, generator)
         with torch.no_grad():
-            old, new = list(self.averaged.parameters()), list(self.generator.parameters())
-            torch._foreach_lerp_(old, new, 1 - self.average)
+            for average, weight in zip(self.averaged.values(), self.generator.parameters()):
+                average.lerp_(weight, 1 - self.average)
         return losses
 
     def discriminator_loss(self, images: Tensor, given: Values) -> tuple[Tensor, Values]:
@@ -149,7 +154,8 @@ class IDGAN(FunctionalModel):
         return self.encoder(images)[0]
 
     def decode(self, codes: Tensor) -> Tensor:
-        return self.averaged(torch.cat([codes, codes.new_zeros(len(codes), self.noise_dims)], 1))
+        inputs = torch.cat([codes, codes.new_zeros(len(codes), self.noise_dims)], 1)
+        return functional_call(self.generator, self.averaged, (inputs,))
 
     def measure(self, images: Tensor, generator: torch.Generator) -> dict[str, float | list[float]]:
         """`code_error`: of each dimension, the root mean squared difference of a posterior's mean that G is given and
@@ -158,3 +164,7 @@ class IDGAN(FunctionalModel):
             codes = self.encode(images)
             error = (self.encode(self.decode(codes)) - codes).square().mean(0).sqrt()
         return {"code_error": error.tolist()}
+
+
+def _averaged(name: str) -> str:
+    return f"averaged_{name.replace('.', '_')}"  # a buffer's name holds no dot
