@@ -8,12 +8,20 @@ from disentlib.models.base import Losses, Model
 from disentlib.models.beta_gvae import BetaGVAE
 from disentlib.models.beta_tcvae import BetaTCVAE
 from disentlib.models.beta_vae import BetaVAE
+from disentlib.models.dip_vae import DIPVAE
+from disentlib.models.factor_vae import FactorVAE
+from disentlib.models.ib_gan import IBGAN
+from disentlib.models.id_gan import IDGAN
 from disentlib.models.vae import VAE
 
 __all__ = [
     "BetaGVAE",
     "BetaTCVAE",
     "BetaVAE",
+    "DIPVAE",
+    "FactorVAE",
+    "IBGAN",
+    "IDGAN",
     "Losses",
     "Model",
     "VAE",
@@ -23,7 +31,16 @@ __all__ = [
     "names",
 ]
 
-_MODELS: dict[str, type[Model]] = {"vae": VAE, "beta_vae": BetaVAE, "beta_gvae": BetaGVAE, "beta_tcvae": BetaTCVAE}
+_MODELS: dict[str, type[Model]] = {
+    "vae": VAE,
+    "beta_vae": BetaVAE,
+    "beta_gvae": BetaGVAE,
+    "beta_tcvae": BetaTCVAE,
+    "factor_vae": FactorVAE,
+    "dip_vae": DIPVAE,
+    "id_gan": IDGAN,
+    "ib_gan": IBGAN,
+}
 
 
 def names() -> tuple[str, ...]:

@@ -6,15 +6,29 @@ Every image enters in [0, 1] and every decoder answers in logits; a sigmoid belo
 from __future__ import annotations
 
 from disentlib.networks.convolutional import CHANNELS, ConvDecoder, ConvEncoder, GaussianEncoder, Trunk, trunk_of
+from disentlib.networks.distillation import (
+    BottleneckDiscriminator,
+    BottleneckGenerator,
+    NoiseEncoder,
+    NoiseReconstructor,
+    PlainDiscriminator,
+    PlainGenerator,
+)
 from disentlib.networks.latent import LatentDiscriminator
 from disentlib.networks.seeding import seeded
 
 __all__ = [
+    "BottleneckDiscriminator",
+    "BottleneckGenerator",
     "CHANNELS",
     "ConvDecoder",
     "ConvEncoder",
     "GaussianEncoder",
     "LatentDiscriminator",
+    "NoiseEncoder",
+    "NoiseReconstructor",
+    "PlainDiscriminator",
+    "PlainGenerator",
     "Trunk",
     "seeded",
     "trunk_of",
