@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from disentlib import models
 from disentlib.data.dataset import Dataset
 from disentlib.models import Model
-from disentlib.models.stacked import Stack
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -75,11 +74,6 @@ def test_it_is_a_copy_that_a_checkpoint_brings_along(images: Tensor) -> None:
 def test_training_mode_leaves_the_frozen_encoder_in_evaluation_mode() -> None:
     model = build().eval().train()
     assert model.training and model.generator.training and not model.encoder.training
-
-
-def test_seeds_are_not_stacked_since_a_stack_would_skip_the_average() -> None:
-    with pytest.raises(ValueError, match="IDGAN cannot be stacked: it has buffers"):
-        Stack([build(seed=0), build(seed=1)])
 
 
 def test_a_step_without_a_stage1_is_refused(images: Tensor) -> None:
