@@ -13,6 +13,7 @@ from disentlib.experiments.records import Record, read_all, select
 from disentlib.experiments.reproduction import overview, paper_tables
 from disentlib.experiments.runs import Run, Spec, prerequisite, run, run_all
 from disentlib.experiments.settings import training_spec, vae_spec
+from disentlib.experiments.spread_table import two_spreads
 from disentlib.experiments.statistics import Interval, bootstrap, paired
 from disentlib.experiments.tables import Row, compare, interval_of, ordering
 
@@ -55,5 +56,6 @@ __all__ = [
     "table",
     "training_spec",
     "traversals",
+    "two_spreads",
     "vae_spec",
 ]

@@ -1,0 +1,62 @@
+"""Two spreads kept apart: between seeds, and between evaluations of one and the same model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from disentlib.experiments.markup import Html, table
+from disentlib.experiments.provenance import provenance
+from disentlib.experiments.records import Record
+from disentlib.experiments.statistics import bootstrap, spreads
+
+__all__ = ["two_spreads"]
+
+_REPEATED = "_evaluations"
+_COUNTED = ("beta", "gamma", "tau1", "tau2", "head", "pair_rule", "threshold", "directions")  # told apart in a label
+
+
+def two_spreads(records: Sequence[Record]) -> Html:
+    """A line for each setting whose models were evaluated repeatedly: the mean, and both standard deviations.
+
+    The mean's interval is over seeds. A spread that cannot be told, of a single seed, is left open.
+    """
+    lines, used = [], []
+    for (label, metric), group in sorted(_groups(records).items()):
+        values = {r.spec["seed"]: r.metrics[metric] for r in group}
+        apart = spreads(values)
+        mean = bootstrap([sum(each) / len(each) for each in values.values()])
+        times = max(map(len, values.values()))
+        lines.append([label, metric.removesuffix(_REPEATED).replace("_", " "), mean.text(3), str(len(values)), str(times),
+                      _shown(apart.seeds), _shown(apart.evaluations)])  # fmt: skip
+        used += group
+    head = ["", "score", "mean [over seeds]", "seeds", "evaluations of each", "spread of seeds", "spread of evaluations"]
+    caption = "Two spreads: between trainings that differ in their seed, and between evaluations of one model"
+    return table(head, lines or [["not run", *[""] * 6]], caption) + provenance(used)
+
+
+def _groups(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
+    """Records that differ in nothing but their seed, by label and metric; of two settings with one label, both stay."""
+    settings: dict[str, list[Record]] = {}
+    for record in records:
+        same = {k: v for k, v in record.spec.items() if k not in ("seed", "source", "parents")}
+        key = json.dumps([same, record.data["source"], sorted(record.spec.get("parents", {}))], sort_keys=True)
+        settings.setdefault(key, []).append(record)
+    found: dict[tuple[str, str], list[Record]] = {}
+    for group in settings.values():
+        for metric in (name for name in group[0].metrics if name.endswith(_REPEATED)):
+            own, label = [r for r in group if metric in r.metrics], _label(group[0])
+            while (label, metric) in found:
+                label += "′"
+            found[label, metric] = own
+    return found
+
+
+def _label(record: Record) -> str:
+    spec = record.spec
+    settings = [f"{name} {spec['hyper'][name]}" for name in _COUNTED if name in spec["hyper"]]
+    return ", ".join([spec["model"], *settings, spec["dataset"], f"{spec['profile']}, {record.data['source']}"])
+
+
+def _shown(spread: float | None) -> str:
+    return "–" if spread is None else f"{spread:.3f}"
