@@ -22,7 +22,7 @@ def seeded(record: Record, seed: int, values: list[float], **spec: object) -> Re
     return dataclasses.replace(record, spec=changed, metrics=record.metrics | {"factor_vae_evaluations": values})
 
 
-def test_noise_of_the_evaluation_is_not_taken_for_a_difference_between_seeds(make_record: Callable[..., Record]) -> None:
+def test_noise_of_the_evaluation_is_not_taken_for_a_spread_of_seeds(make_record: Callable[..., Record]) -> None:
     generator, record = np.random.default_rng(0), make_record()
     levels = [0.3, 0.5, 0.7, 0.4, 0.6]
     own = [seeded(record, s, (level + generator.normal(0, 0.02, 400)).tolist()) for s, level in enumerate(levels)]

@@ -27,10 +27,10 @@ def two_spreads(records: Sequence[Record]) -> Html:
         apart = spreads(values)
         mean = bootstrap([sum(each) / len(each) for each in values.values()])
         times = max(map(len, values.values()))
-        lines.append([label, metric.removesuffix(_REPEATED).replace("_", " "), mean.text(3), str(len(values)), str(times),
-                      _shown(apart.seeds), _shown(apart.evaluations)])  # fmt: skip
+        numbers = [str(len(values)), str(times), _shown(apart.seeds), _shown(apart.evaluations)]
+        lines.append([label, metric.removesuffix(_REPEATED).replace("_", " "), mean.text(3), *numbers])
         used += group
-    head = ["", "score", "mean [over seeds]", "seeds", "evaluations of each", "spread of seeds", "spread of evaluations"]
+    head = ["", "score", "mean [over seeds]", "seeds", "evaluations", "spread of seeds", "spread of evaluations"]
     caption = "Two spreads: between trainings that differ in their seed, and between evaluations of one model"
     return table(head, lines or [["not run", *[""] * 6]], caption) + provenance(used)
 
