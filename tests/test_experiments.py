@@ -355,7 +355,8 @@ def test_an_id_covers_every_setting() -> None:
         '"profile": "test", "seed": 0, "source": "rendered", "steps": 4, "train_size": null}'
     )
     assert SPEC.id == f"toy-beta_vae-test-s0-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
-    changed = {f.name: f"{getattr(SPEC, f.name)}!" for f in dataclasses.fields(Spec)} | {"hyper": {"beta": 2.0}}
+    changed = {f.name: f"{getattr(SPEC, f.name)}!" for f in dataclasses.fields(Spec)}
+    changed |= {"hyper": {"beta": 2.0}, "parents": {"stage1": SPEC}, "watch": ["mig"]}
     ids = {dataclasses.replace(SPEC, **{name: value}).id for name, value in changed.items()}
     assert len(ids | {SPEC.id}) == 1 + len(dataclasses.fields(Spec))
 
@@ -364,7 +365,7 @@ def test_a_run_writes_a_record_and_is_reused(on_toy: Path, toy: Dataset) -> None
     first, second = again(), again()
     assert first.fresh and not second.fresh and second.record == first.record
     assert records.read(on_toy / SPEC.id / "record.json") == first.record
-    assert first.record.spec == dataclasses.asdict(SPEC) and first.record.data["hash"] == toy.content_hash()
+    assert first.record.spec == SPEC.content() and first.record.data["hash"] == toy.content_hash()
     weights = [{name: w.cpu() for name, w in r.model.state_dict().items()} for r in (first, second)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0] | weights[1])
     assert not second.model.training and not first.model.training

@@ -21,7 +21,7 @@ from disentlib.experiments import fingerprint, places
 
 __all__ = ["ROOM", "kept"]
 
-ROOM = 2**30  # bytes in all; what does not fit is drawn again each time
+ROOM = 6 * 2**30  # bytes in all, six whole grids at 32 pixels; what does not fit is drawn again each time
 _WORTH_IT = 200  # images asked for together; fewer are drawn as quickly as read
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 
 import numpy as np
@@ -13,10 +13,8 @@ from torch import Tensor
 from disentlib import metrics
 from disentlib.data import Dataset
 from disentlib.losses import elbo
-from disentlib.metrics.factor_vae import plan as plan_votes
-from disentlib.metrics.factor_vae import score as score_votes
 from disentlib.metrics.mig import entropies, mutual_information
-from disentlib.metrics.votes import look_up_codes
+from disentlib.metrics.votes import Encode
 from disentlib.models import Model
 
 __all__ = [
@@ -48,6 +46,7 @@ SCORES = (
     *("beta_vae", "factor_vae", "sap", "dci", REPEATED),
     *(f"infogan_cr_{name}" for name in ("beta_vae", "factor_vae", "mig", "sap", "dci", REPEATED)),
 )
+_MANY_IMAGES = ("beta_vae", "factor_vae", REPEATED, f"infogan_cr_{REPEATED}")  # these look at most of a grid, or at all
 MEASURED = 1000  # of the evaluation points: what a model's own measurements look at
 _CHUNK = 250
 
@@ -173,25 +172,46 @@ def score(model: Model, dataset: Dataset, names: Sequence[str]) -> dict[str, obj
     of `REPEATS` evaluations.
     """
     check_scores(names)
-    device = next(model.parameters()).device
-    found: dict[str, object] = {}
+    device, found = next(model.parameters()).device, {}
+
+    def encode(images: Tensor) -> Tensor:
+        return model.encode(images.to(device))
+
+    if set(names) & set(_MANY_IMAGES):
+        dataset, encode = coded(dataset, encode), _itself
     for prefix, protocol in PROTOCOLS.items():
         own = [name.removeprefix(prefix) for name in names if _prefix(name) == prefix]
         if own:
-            found |= {f"{prefix}{k}": v for k, v in _scores(model, dataset, own, protocol, device).items()}
+            found |= {f"{prefix}{k}": v for k, v in _scores(dataset, encode, own, protocol).items()}
     return _rounded(found)
+
+
+@dataclass(frozen=True, eq=False)
+class Coded(Dataset):
+    """A data set whose images are their codes, `[count, d]`, so that several evaluations encode each image once."""
+
+    codes: Tensor = field(default_factory=lambda: torch.empty(0), repr=False)
+
+    def images(self, indices: Tensor, device: torch.device | str | None = None) -> Tensor:
+        return self.codes[indices]
+
+
+def coded(dataset: Dataset, encode: Encode) -> Coded:
+    """The data set with every image encoded."""
+    chunks = torch.arange(len(dataset)).split(1024)
+    codes = torch.cat([encode(dataset.images(chunk)).float().cpu() for chunk in chunks])
+    return Coded(**{f.name: getattr(dataset, f.name) for f in fields(Dataset)}, codes=codes)
+
+
+def _itself(codes: Tensor) -> Tensor:
+    return codes
 
 
 def _prefix(name: str) -> str:
     return next(prefix for prefix in sorted(PROTOCOLS, key=len, reverse=True) if name.startswith(prefix))
 
 
-def _scores(
-    model: Model, dataset: Dataset, names: Sequence[str], protocol: metrics.Protocol, device: torch.device
-) -> dict[str, object]:
-    def encode(images: Tensor) -> Tensor:
-        return model.encode(images.to(device))
-
+def _scores(dataset: Dataset, encode: Encode, names: Sequence[str], protocol: metrics.Protocol) -> dict[str, object]:
     found = metrics.evaluate(
         dataset,
         encode,
@@ -203,9 +223,7 @@ def _scores(
     return found | ({REPEATED: _repeated(dataset, encode, protocol)} if REPEATED in names else {})
 
 
-def _repeated(dataset: Dataset, encode: Callable[[Tensor], Tensor], protocol: metrics.Protocol) -> list[float]:
-    """The FactorVAE metric of one model under other votes each time; every image is encoded once."""
+def _repeated(dataset: Dataset, encode: Encode, protocol: metrics.Protocol) -> list[float]:
+    """The FactorVAE metric of one model under other votes each time."""
     generators = [torch.Generator().manual_seed(EVALUATION_SEED + repeat) for repeat in range(REPEATS)]
-    plans = [plan_votes(dataset, protocol, generator) for generator in generators]
-    look_up = look_up_codes(dataset, encode, torch.cat([plan.indices for plan in plans]).unique())
-    return [score_votes(plan, look_up, protocol, len(dataset.factor_sizes)) for plan in plans]
+    return [metrics.factor_vae(dataset, encode, protocol=protocol, generator=g) for g in generators]
