@@ -8,12 +8,18 @@ from disentlib.models.base import Losses, Model
 from disentlib.models.beta_gvae import BetaGVAE
 from disentlib.models.beta_tcvae import BetaTCVAE
 from disentlib.models.beta_vae import BetaVAE
+from disentlib.models.idgan_sc import IDGANSC
+from disentlib.models.infogan import InfoGAN
+from disentlib.models.infogan_cr import InfoGANCR
 from disentlib.models.vae import VAE
 
 __all__ = [
     "BetaGVAE",
     "BetaTCVAE",
     "BetaVAE",
+    "IDGANSC",
+    "InfoGAN",
+    "InfoGANCR",
     "Losses",
     "Model",
     "VAE",
@@ -23,7 +29,15 @@ __all__ = [
     "names",
 ]
 
-_MODELS: dict[str, type[Model]] = {"vae": VAE, "beta_vae": BetaVAE, "beta_gvae": BetaGVAE, "beta_tcvae": BetaTCVAE}
+_MODELS: dict[str, type[Model]] = {
+    "vae": VAE,
+    "beta_vae": BetaVAE,
+    "beta_gvae": BetaGVAE,
+    "beta_tcvae": BetaTCVAE,
+    "infogan": InfoGAN,
+    "infogan_cr": InfoGANCR,
+    "idgan_sc": IDGANSC,
+}
 
 
 def names() -> tuple[str, ...]:

@@ -6,6 +6,7 @@ Every image enters in [0, 1] and every decoder answers in logits; a sigmoid belo
 from __future__ import annotations
 
 from disentlib.networks.convolutional import CHANNELS, ConvDecoder, ConvEncoder, GaussianEncoder, Trunk, trunk_of
+from disentlib.networks.gan import PAIR_NETWORKS, Generator, PairNetwork, SharedDiscriminator
 from disentlib.networks.latent import LatentDiscriminator
 from disentlib.networks.seeding import seeded
 
@@ -14,7 +15,11 @@ __all__ = [
     "ConvDecoder",
     "ConvEncoder",
     "GaussianEncoder",
+    "Generator",
     "LatentDiscriminator",
+    "PAIR_NETWORKS",
+    "PairNetwork",
+    "SharedDiscriminator",
     "Trunk",
     "seeded",
     "trunk_of",
