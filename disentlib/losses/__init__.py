@@ -3,6 +3,28 @@
 All are in nats, summed over pixels and dimensions and averaged over the batch, unless a docstring says otherwise.
 """
 
-from disentlib.losses import adversarial, density_ratio, dip, distillation, elbo, total_correlation
+from disentlib.losses import (
+    adversarial,
+    collapse,
+    contrastive,
+    density_ratio,
+    dip,
+    distillation,
+    elbo,
+    image_gan,
+    information,
+    total_correlation,
+)
 
-__all__ = ["adversarial", "density_ratio", "dip", "distillation", "elbo", "total_correlation"]
+__all__ = [
+    "adversarial",
+    "collapse",
+    "contrastive",
+    "density_ratio",
+    "dip",
+    "distillation",
+    "elbo",
+    "image_gan",
+    "information",
+    "total_correlation",
+]

@@ -12,6 +12,9 @@ from disentlib.models.dip_vae import DIPVAE
 from disentlib.models.factor_vae import FactorVAE
 from disentlib.models.ib_gan import IBGAN
 from disentlib.models.id_gan import IDGAN
+from disentlib.models.idgan_sc import IDGANSC
+from disentlib.models.infogan import InfoGAN
+from disentlib.models.infogan_cr import InfoGANCR
 from disentlib.models.vae import VAE
 
 __all__ = [
@@ -22,6 +25,9 @@ __all__ = [
     "FactorVAE",
     "IBGAN",
     "IDGAN",
+    "IDGANSC",
+    "InfoGAN",
+    "InfoGANCR",
     "Losses",
     "Model",
     "VAE",
@@ -40,6 +46,9 @@ _MODELS: dict[str, type[Model]] = {
     "dip_vae": DIPVAE,
     "id_gan": IDGAN,
     "ib_gan": IBGAN,
+    "infogan": InfoGAN,
+    "infogan_cr": InfoGANCR,
+    "idgan_sc": IDGANSC,
 }
 
 

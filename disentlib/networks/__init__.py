@@ -14,6 +14,7 @@ from disentlib.networks.distillation import (
     PlainDiscriminator,
     PlainGenerator,
 )
+from disentlib.networks.gan import PAIR_NETWORKS, Generator, PairNetwork, SharedDiscriminator
 from disentlib.networks.latent import LatentDiscriminator
 from disentlib.networks.seeding import seeded
 
@@ -24,11 +25,15 @@ __all__ = [
     "ConvDecoder",
     "ConvEncoder",
     "GaussianEncoder",
+    "Generator",
     "LatentDiscriminator",
     "NoiseEncoder",
     "NoiseReconstructor",
     "PlainDiscriminator",
     "PlainGenerator",
+    "PAIR_NETWORKS",
+    "PairNetwork",
+    "SharedDiscriminator",
     "Trunk",
     "seeded",
     "trunk_of",
