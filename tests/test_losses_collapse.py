@@ -60,7 +60,7 @@ def test_the_loss_falls_away_from_the_single_point_where_the_ratio_says_so(
     ((0.1, 0.1), 0.1, False), ((0.07, 0.1), 0.1, True), ((0.07, 0.1), 4.0, False), ((0.05, 0.1), 0.3, True),
 ])  # fmt: skip
 def test_descent_ends_where_the_law_says(taus: tuple[float, float], class_spread: float, collapses: bool) -> None:
-    """A linear map may weigh the inputs' directions: it finds the classes, or gives everything one and the same code."""
+    """A linear map may weigh the inputs' directions: it finds the classes, or gives everything one code."""
     inputs = nearly_alike(class_spread, 0.05)
     weights = torch.eye(16, dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.Adam([weights], lr=0.02)

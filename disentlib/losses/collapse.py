@@ -5,8 +5,8 @@ Let all normalised representations be one point but for small deviations. To sec
     L ≈ L(identical) + D⁺/(2 τ1) − D/(2 τ2),
 
 with `D⁺` the mean squared distance of an anchor to the others of its class and `D` that to all others. So the loss
-falls towards the single point unless `D/D⁺ > τ2/τ1`. With τ1 = τ2 any sign of the classes is enough to leave it. With the
-printed pair, 0.07 and 0.1, distances to all others must be 1.43 times those within the class: what the pairs do not
+falls towards the single point unless `D/D⁺ > τ2/τ1`. With τ1 = τ2 any sign of the classes is enough to leave it. With
+the printed pair, 0.07 and 0.1, distances to all others must be 1.43 times those within the class: what the pairs do not
 show clearly is pulled together before it can be told apart.
 """
 
