@@ -7,15 +7,21 @@ from __future__ import annotations
 
 from disentlib.networks.convolutional import CHANNELS, ConvDecoder, ConvEncoder, GaussianEncoder, Trunk, trunk_of
 from disentlib.networks.latent import LatentDiscriminator
+from disentlib.networks.navigation import COLUMNS, DiscoEncoder, Navigator, Reconstructor, orthonormal_columns
 from disentlib.networks.seeding import seeded
 
 __all__ = [
     "CHANNELS",
+    "COLUMNS",
     "ConvDecoder",
     "ConvEncoder",
+    "DiscoEncoder",
     "GaussianEncoder",
     "LatentDiscriminator",
+    "Navigator",
+    "Reconstructor",
     "Trunk",
+    "orthonormal_columns",
     "seeded",
     "trunk_of",
 ]
