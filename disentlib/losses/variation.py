@@ -1,7 +1,7 @@
 """Directions and their variations: LD's and Dis-GU's learner (eq. 5), DisCo's and Dis-GU's contrast (eqs. 6 to 8).
 
-A *variation* is what a shift along one direction changes in an encoder's answer. Variations along one direction shall be
-alike, along different directions unlike. Everything here is averaged over pairs (reading D6) and in nats.
+A *variation* is what a shift along one direction changes in an encoder's answer. Variations along one direction shall
+be alike, along different directions unlike. Everything here is averaged over pairs (reading D6) and in nats.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class ContrastTerms(NamedTuple):
 
 
 def shift_amounts(uniform: Tensor, shift_scale: float) -> Tensor:
-    """Shifts ε from draws of `U[0, 1)`, `[n]`: uniform on ±`shift_scale`, those nearer to 0 than a twelfth of it moved out.
+    """Shifts ε `[n]` from draws of `U[0, 1)`: uniform on ±`shift_scale`, at least a twelfth of it away from 0.
 
     With `shift_scale` = 6 these are LD's: ±6 with |ε| ≥ 0.5 (reading D4).
 
@@ -97,8 +97,8 @@ def pseudo_labels(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Labels, weights and flips of negatives, each like `similarity` (raw cosines, any shape); reading D8.
 
-    A negative whose cosine passes `threshold` T counts as a hidden positive where `flip` is true: "similarity" labels it
-    with that cosine (as the paper and DisCo do), "one" with 1, "drop" gives it no weight. All others have label 0.
+    A negative whose cosine passes `threshold` T counts as a hidden positive where `flip` is true: "similarity" labels
+    it with that cosine (as the paper and DisCo do), "one" with 1, "drop" gives it no weight. Others have label 0.
 
     >>> [part.tolist() for part in pseudo_labels(torch.tensor([0.25, 0.75]), threshold=0.5, rule="similarity")]
     [[0.0, 0.75], [1.0, 1.0], [False, True]]
@@ -125,9 +125,9 @@ def contrastive_loss(
 ) -> ContrastTerms:
     """Binary cross-entropy of `σ(q·k/τ)`, the mean over all query–key pairs (eqs. 7 and 8; readings D6 to D8).
 
-    Variations `queries` `[b, d]`, `positives` `[n, d]`, `negatives` `[k, d]`; the negatives get no gradient (as in DisCo).
-    T applies to raw cosines, not to `q·k/τ`. `flip`: false switches the pseudo-labels off (the warm-up). `valid`: weights
-    `[b]`, `[n]`, `[k]` in {0, 1}; a pair counts where both of its are 1.
+    Variations `queries` `[b, d]`, `positives` `[n, d]`, `negatives` `[k, d]`; negatives get no gradient (as in DisCo).
+    T applies to raw cosines, not to `q·k/τ`. `flip`: false switches the pseudo-labels off (the warm-up). `valid`:
+    weights `[b]`, `[n]`, `[k]` in {0, 1}; a pair counts where both of its are 1.
     With τ = 1, 32 positives and 64 negatives, perfect separation costs 0.567 and full collapse only 0.313, so that
     collapse is the optimum, behind a barrier at T (reading D8).
 
@@ -170,10 +170,10 @@ def entropy_term(variations: Tensor) -> Tensor:
     """DisCo's domination term: the mean entropy in nats of `softmax(v)` over dimensions, to be minimised.
 
     It asks that one dimension dominates each variation `[n, d]`. On variations of length 1 it is weak: with d = 64 it
-    lies between 4.143 (one dimension) and 4.159 (all alike).
+    lies between 4.144 (one dimension) and 4.159 (all alike).
 
     >>> round(entropy_term(torch.eye(64)).item(), 3)
-    4.143
+    4.144
     """
     logs = F.log_softmax(variations.float(), dim=1)
     return -(logs.exp() * logs).sum(1).mean()
@@ -187,8 +187,8 @@ def learner_loss(
     `logits` `[n, D]` and `predicted` shifts `[n]` are the reconstructor's, `directions` int64 `[n]` and `amounts` `[n]`
     the truth. `valid` `[n]` in {0, 1} tells which pairs count.
 
-    >>> terms = learner_loss(torch.zeros(2, 4), torch.zeros(2), torch.tensor([0, 3]), torch.tensor([2.0, -2.0]), eta=0.5)
-    >>> round(terms.loss.item(), 3)  # ln 4 + 0.5 · 2
+    >>> directions, amounts = torch.tensor([0, 3]), torch.tensor([2.0, -2.0])
+    >>> round(learner_loss(torch.zeros(2, 4), torch.zeros(2), directions, amounts, eta=0.5).loss.item(), 3)  # ln 4 + 1
     2.386
     """
     weights = torch.ones_like(amounts) if valid is None else valid.to(amounts)

@@ -16,7 +16,7 @@ LENET_CHANNELS, LENET_HIDDEN, LENET_SIDE = (6, 16, 120), 84, 32
 
 
 def orthonormal_columns(weight: Tensor) -> Tensor:
-    """The orthonormal basis `Q` of `weight`'s columns, `[a, D]` → `[a, D]`: the QR decomposition whose `R` has a diagonal > 0.
+    """The orthonormal basis `Q` `[a, D]` of the columns of `weight` `[a, D]`: QR with a positive diagonal of `R`.
 
     Householder's QR leaves the signs open; fixing them makes `Q` a smooth function of `weight`.
 
@@ -61,8 +61,8 @@ def check_directions(directions: int, at_most: int | None = None) -> None:
 class Reconstructor(nn.Module):
     """Two images, each `[n, c, h, w]` → logits of the direction `[n, D]` and the shift `[n]` (eq. 5).
 
-    LD's LeNet: three 5×5 convolutions over both images' channels, mean over space, two heads. Images below 32 pixels are
-    padded with zeros, since the layers leave nothing of them.
+    LD's LeNet: three 5×5 convolutions over both images' channels, mean over space, two heads. Images below 32 pixels
+    are padded with zeros, since the layers leave nothing of them.
 
     >>> logits, shift = Reconstructor((1, 32, 32), directions=4)(torch.rand(2, 1, 32, 32), torch.rand(2, 1, 32, 32))
     >>> logits.shape, shift.shape
@@ -102,9 +102,9 @@ def _at_least(images: Tensor, side: int) -> Tensor:
 class DiscoEncoder(nn.Sequential):
     """DisCo's encoder: images `[n, c, h, w]` in [0, 1] → `[n, code_dims]`.
 
-    64 pixels: a 7×7 convolution, four k4 s2 convolutions (128, 256, 256, 256 channels), two hidden layers of 256, a linear
-    head, LeakyReLU(0.01) between; 32 pixels: one convolution fewer. Kaiming weights, zero biases, no normalisation, so
-    that a code does not depend on the batch. `width`: the first layer's channels, 64 in DisCo; the others follow it.
+    64 pixels: a 7×7 convolution, four k4 s2 convolutions (128, 256, 256, 256 channels), two hidden layers of 256, a
+    linear head, LeakyReLU(0.01) between; 32 pixels: one convolution fewer. Kaiming weights, zero biases, no
+    normalisation, so that a code does not depend on the batch. `width`: the first layer's channels, 64 in DisCo.
     ValueError for sides that do not halve evenly down to 4 to 8 pixels.
 
     >>> DiscoEncoder((3, 32, 32), 10, width=16)(torch.rand(2, 3, 32, 32)).shape
