@@ -8,12 +8,24 @@ from disentlib.models.base import Losses, Model
 from disentlib.models.beta_gvae import BetaGVAE
 from disentlib.models.beta_tcvae import BetaTCVAE
 from disentlib.models.beta_vae import BetaVAE
+from disentlib.models.closed_form import ClosedForm
+from disentlib.models.deep_spectral import DeepSpectral
+from disentlib.models.dis_gu import DisGU
+from disentlib.models.disco import DisCo
+from disentlib.models.ganspace import GANSpace
+from disentlib.models.latent_discovery import LatentDiscovery
 from disentlib.models.vae import VAE
 
 __all__ = [
     "BetaGVAE",
     "BetaTCVAE",
     "BetaVAE",
+    "ClosedForm",
+    "DeepSpectral",
+    "DisCo",
+    "DisGU",
+    "GANSpace",
+    "LatentDiscovery",
     "Losses",
     "Model",
     "VAE",
@@ -23,7 +35,18 @@ __all__ = [
     "names",
 ]
 
-_MODELS: dict[str, type[Model]] = {"vae": VAE, "beta_vae": BetaVAE, "beta_gvae": BetaGVAE, "beta_tcvae": BetaTCVAE}
+_MODELS: dict[str, type[Model]] = {
+    "vae": VAE,
+    "beta_vae": BetaVAE,
+    "beta_gvae": BetaGVAE,
+    "beta_tcvae": BetaTCVAE,
+    "latent_discovery": LatentDiscovery,
+    "closed_form": ClosedForm,
+    "ganspace": GANSpace,
+    "deep_spectral": DeepSpectral,
+    "disco": DisCo,
+    "dis_gu": DisGU,
+}
 
 
 def names() -> tuple[str, ...]:

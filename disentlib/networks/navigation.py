@@ -40,14 +40,19 @@ class Navigator(nn.Module):
 
     def __init__(self, latent_dims: int, directions: int, columns: str = "orthonormal") -> None:
         super().__init__()
-        if columns not in COLUMNS:
-            raise ValueError(f"unknown columns {columns!r}; known: {', '.join(COLUMNS)}")
+        check_columns(columns)
         check_directions(directions, latent_dims if columns == "orthonormal" else None)
         self.columns = columns
         self.weight = nn.Parameter(torch.randn(latent_dims, directions))
 
     def forward(self) -> Tensor:
         return orthonormal_columns(self.weight) if self.columns == "orthonormal" else F.normalize(self.weight, dim=0)
+
+
+def check_columns(columns: str) -> None:
+    """ValueError unless `columns` is one of `COLUMNS`."""
+    if columns not in COLUMNS:
+        raise ValueError(f"unknown columns {columns!r}; known: {', '.join(COLUMNS)}")
 
 
 def check_directions(directions: int, at_most: int | None = None) -> None:
