@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from disentlib.models.directions import BaseImages, FrozenFlow
+from disentlib.models.frozen_flow import BaseImages, FrozenFlow
 from disentlib.models.regressed import FixedDirections, fix_signs
 
 __all__ = ["ClosedForm", "cosine_patterns", "spread"]
@@ -17,8 +17,8 @@ class ClosedForm(FixedDirections):
     """Directions: the right singular vectors of the last linear map that the top level's channels go through.
 
     That map is `c × c` on channels. Its `c` singular vectors, each spread evenly over the grid, come first, the largest
-    singular value leading; further directions repeat them on the grid's next cosine pattern, which has the same singular
-    value. `measure` records the spectrum: where it is flat, the choice means nothing. The codes that are scored are an
+    singular value leading; further directions repeat them on the grid's next cosine pattern, with the same singular
+    values. `measure` records the spectrum: where it is flat, the choice means nothing. The codes that are scored are an
     encoder's, trained on as many generated images a step as the batch has (`regressed.py`).
 
     >>> ClosedForm((1, 32, 32), directions=8, encoder_width=8).code_dims
@@ -50,7 +50,7 @@ class ClosedForm(FixedDirections):
 
 
 def spread(channels: Tensor, patterns: Tensor, count: int) -> Tensor:
-    """The first `count` of channel directions on spatial patterns, `[c·h·w, count]`: all channels on the first pattern, …
+    """The first `count` products of channel directions and patterns, `[c·h·w, count]`: all on the first pattern, then …
 
     `channels` `[c, c]` and `patterns` `[h·w, h·w]` have orthonormal columns; so has the result.
 

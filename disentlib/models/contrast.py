@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from disentlib.losses.variation import PSEUDO_LABELS, contrastive_loss, entropy_term, variation
 from disentlib.models.base import Values
-from disentlib.models.directions import FrozenFlow, Pairs, check_count
+from disentlib.models.frozen_flow import FrozenFlow, Pairs, check_count
 
 __all__ = ["CONTRAST_NAMES", "Contrast", "both", "domination"]
 

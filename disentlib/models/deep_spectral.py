@@ -5,17 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from disentlib.models.directions import CHUNK, BaseImages, FrozenFlow
+from disentlib.models.frozen_flow import CHUNK, BaseImages, FrozenFlow
 from disentlib.models.regressed import FixedDirections, fix_signs
 
 __all__ = ["DeepSpectral", "jacobian"]
 
 
 class DeepSpectral(FixedDirections):
-    """Directions: the top right singular vectors of the exact Jacobian of the image with respect to the top level (D13).
+    """Directions: the top right singular vectors of the exact Jacobian of the image by the top level (reading D13).
 
-    Taken at `eps = 0` in all levels, by one forward-mode product for each of the latent's numbers. `measure` records the
-    singular values.
+    Taken at `eps = 0` in all levels, by one forward-mode product for each of the latent's numbers. `measure` records
+    the singular values.
 
     >>> DeepSpectral((1, 32, 32), directions=8, encoder_width=8).code_dims
     8

@@ -8,7 +8,8 @@ from torch import Tensor
 from disentlib.models.autoencoder import check_weight
 from disentlib.models.base import LossFunction, Values, adam
 from disentlib.models.contrast import CONTRAST_NAMES, Contrast, both, domination
-from disentlib.models.directions import BASE_NAMES, BaseImages, DirectionModel, FrozenFlow, Pairs, check_count
+from disentlib.models.directions import DirectionModel
+from disentlib.models.frozen_flow import BASE_NAMES, BaseImages, FrozenFlow, Pairs, check_count
 from disentlib.models.learner import LEARNER_NAMES, draw_any, learner_terms
 from disentlib.networks import Navigator, Reconstructor, seeded
 from disentlib.networks.navigation import check_columns
@@ -21,8 +22,8 @@ class DisGU(DirectionModel):
 
     The learner has `queries` pairs of its own a step, along any directions; the contrast's queries and positives lie
     along one direction, its negatives along others. `staged`: steps of a first stage that trains navigator and
-    reconstructor by eq. 5, after which the encoder learns by eq. 8 from directions that stay; 0 is the joint training. A
-    stage's missing losses read 0. `literal`: as in DisCo.
+    reconstructor by eq. 5, after which the encoder learns by eq. 8 from directions that stay; 0 is the joint training.
+    The losses that a stage does not have read 0. `literal`: as in DisCo.
 
     >>> DisGU((1, 32, 32), directions=8, code_dims=10, encoder_width=8).code_dims
     10

@@ -8,7 +8,8 @@ from torch import Tensor
 from disentlib.models.autoencoder import check_weight
 from disentlib.models.base import LossFunction, Values, adam
 from disentlib.models.contrast import CONTRAST_NAMES, Contrast, both, domination
-from disentlib.models.directions import BASE_NAMES, BaseImages, DirectionModel, FrozenFlow, check_count
+from disentlib.models.directions import DirectionModel
+from disentlib.models.frozen_flow import BASE_NAMES, BaseImages, FrozenFlow, check_count
 from disentlib.networks import Navigator, seeded
 from disentlib.networks.navigation import check_columns
 
@@ -19,7 +20,7 @@ class DisCo(DirectionModel):
     """Minimises the contrast of variations plus `entropy_weight` times their entropy (readings D8 and D13).
 
     Queries and positives of a step lie along one direction, negatives along others. What is scored is the encoder.
-    `literal`: every base decoded anew and a graph for everything, as the published code does; slower, the same gradient.
+    `literal`: every base decoded anew and a graph for everything, as published code does; slower, the same gradient.
 
     >>> DisCo((1, 32, 32), directions=8, code_dims=10, encoder_width=8).code_dims
     10

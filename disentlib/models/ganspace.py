@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from disentlib.models.base import Model
-from disentlib.models.directions import CHUNK, BaseImages, FrozenFlow, check_count
+from disentlib.models.frozen_flow import CHUNK, BaseImages, FrozenFlow, check_count
 from disentlib.models.regressed import FixedDirections, fix_signs
 
 __all__ = ["GANSpace", "regressed_axes"]
@@ -82,8 +82,8 @@ class Moments:
 def regressed_axes(within: Tensor, across: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The latent's least-squares slopes on the first `count` principal coordinates, `[a, count]`, of length 1 each.
 
-    `within` `[m, m]`: the activations' covariance; `across` `[m, a]`: theirs with the latents. Principal coordinates are
-    uncorrelated, so that each slope is a covariance over a variance. Also all variances, largest first, `[m]`.
+    `within` `[m, m]`: the activations' covariance; `across` `[m, a]`: theirs with the latents. Principal coordinates
+    are uncorrelated, so that each slope is a covariance over a variance. Also all variances, largest first, `[m]`.
 
     >>> regressed_axes(torch.diag(torch.tensor([1.0, 4.0])), torch.tensor([[0.0, 3.0], [2.0, 0.0]]), 1)[0].tolist()
     [[1.0], [0.0]]

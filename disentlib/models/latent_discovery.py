@@ -7,7 +7,8 @@ from torch import Tensor
 
 from disentlib.models.autoencoder import check_weight
 from disentlib.models.base import LossFunction, Values, adam
-from disentlib.models.directions import BASE_NAMES, BaseImages, DirectionModel, FrozenFlow
+from disentlib.models.directions import DirectionModel
+from disentlib.models.frozen_flow import BASE_NAMES, BaseImages, FrozenFlow
 from disentlib.models.learner import LEARNER_NAMES, draw_any, learner_terms
 from disentlib.models.regressed import REGRESSION_NAMES, code_r2, code_regression
 from disentlib.networks import Navigator, Reconstructor, seeded
@@ -19,8 +20,8 @@ __all__ = ["LatentDiscovery"]
 class LatentDiscovery(DirectionModel):
     """A navigator `A` and a reconstructor that tells direction and size of a shift from two images (eq. 5).
 
-    One pair for each image of the batch. The codes that are scored are an encoder's (`regressed.py`), trained in the same
-    steps on the base images, against the directions as they then are.
+    One pair for each image of the batch. The codes that are scored are an encoder's (`regressed.py`), trained in the
+    same steps on the base images, against the directions as they then are.
 
     >>> LatentDiscovery((1, 32, 32), directions=8, encoder_width=8).code_dims
     8

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from disentlib.losses.variation import learner_loss
 from disentlib.models.base import Values
-from disentlib.models.directions import Pairs
+from disentlib.models.frozen_flow import Pairs
 from disentlib.networks import Reconstructor
 
 __all__ = ["LEARNER_NAMES", "draw_any", "learner_terms"]

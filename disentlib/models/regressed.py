@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from disentlib.losses.variation import masked_mean
 from disentlib.models.base import LossFunction, Values, adam
-from disentlib.models.directions import DirectionModel, FrozenFlow, _finite
+from disentlib.models.directions import DirectionModel
+from disentlib.models.frozen_flow import FrozenFlow, finite
 
 __all__ = ["REGRESSION_NAMES", "FixedDirections", "code_r2", "code_regression", "fix_signs"]
 
@@ -20,8 +21,8 @@ REGRESSION_NAMES = {"regression": "‖E(G(w)) − Aᵀw‖², summed over the co
 
 
 def code_regression(encoder: nn.Module, images: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean of `‖E(x) − codes‖²` over finite images, and how many were not; images `[n, c, h, w]`, codes `[n, D]`."""
-    valid = _finite(images)
+    """The mean of `‖E(x) − codes‖²` over finite images `[n, c, h, w]`, codes `[n, D]`, and how many were not finite."""
+    valid = finite(images)
     images = torch.where(valid[:, None, None, None], images, 0.0)
     errors = (encoder(images).float() - codes).square().sum(1)
     return masked_mean(errors, valid.float()), (~valid).float().sum()
@@ -45,7 +46,7 @@ def fix_signs(columns: Tensor) -> Tensor:
 
 
 class FixedDirections(DirectionModel):
-    """The abstract shell of CF, GS and DS: directions in the top level, found at `adopt`, and an encoder of their codes.
+    """The abstract shell of CF, GS and DS: directions in the top level, found at `adopt`, and an encoder of codes.
 
     A concrete model adds `find`.
     """
