@@ -8,12 +8,14 @@ from disentlib.models.base import Losses, Model
 from disentlib.models.beta_gvae import BetaGVAE
 from disentlib.models.beta_tcvae import BetaTCVAE
 from disentlib.models.beta_vae import BetaVAE
+from disentlib.models.glow import Glow
 from disentlib.models.vae import VAE
 
 __all__ = [
     "BetaGVAE",
     "BetaTCVAE",
     "BetaVAE",
+    "Glow",
     "Losses",
     "Model",
     "VAE",
@@ -23,7 +25,13 @@ __all__ = [
     "names",
 ]
 
-_MODELS: dict[str, type[Model]] = {"vae": VAE, "beta_vae": BetaVAE, "beta_gvae": BetaGVAE, "beta_tcvae": BetaTCVAE}
+_MODELS: dict[str, type[Model]] = {
+    "vae": VAE,
+    "beta_vae": BetaVAE,
+    "beta_gvae": BetaGVAE,
+    "beta_tcvae": BetaTCVAE,
+    "glow": Glow,
+}
 
 
 def names() -> tuple[str, ...]:
