@@ -13,6 +13,7 @@ from disentlib.models.deep_spectral import DeepSpectral
 from disentlib.models.dis_gu import DisGU
 from disentlib.models.disco import DisCo
 from disentlib.models.ganspace import GANSpace
+from disentlib.models.glow import Glow
 from disentlib.models.latent_discovery import LatentDiscovery
 from disentlib.models.vae import VAE
 
@@ -25,6 +26,7 @@ __all__ = [
     "DisCo",
     "DisGU",
     "GANSpace",
+    "Glow",
     "LatentDiscovery",
     "Losses",
     "Model",
@@ -40,6 +42,7 @@ _MODELS: dict[str, type[Model]] = {
     "beta_vae": BetaVAE,
     "beta_gvae": BetaGVAE,
     "beta_tcvae": BetaTCVAE,
+    "glow": Glow,
     "latent_discovery": LatentDiscovery,
     "closed_form": ClosedForm,
     "ganspace": GANSpace,

@@ -22,8 +22,8 @@ MEASURED_BASES = 16
 class DirectionModel(FunctionalModel):
     """The abstract shell of the direction methods: the frozen Glow, the encoder that is scored, and the diagnostics.
 
-    It takes its first step after `adopt("glow", …)`, where everything is made that depends on the Glow's size. Directions
-    are found on the device that the Glow is on. A concrete model adds `directions`, `prepare`, `draw` and `updates`.
+    It takes its first step after `adopt("glow", …)`, where everything is made that depends on the Glow's size.
+    Directions are found on the device that the Glow is on. A concrete model adds `directions`, `prepare`, `draw` and `updates`.
     """
 
     roles = {"glow": "a finished Glow, which stays frozen: the directions lie in its latent space"}

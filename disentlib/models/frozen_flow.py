@@ -17,8 +17,18 @@ from torch.nn import functional as F
 
 from disentlib.models.base import Model, Values
 
-__all__ = ["BASE_NAMES", "LEVELS", "BaseImages", "FlowModel", "FrozenFlow", "Pairs", "active_dims", "check_count",
-           "finite", "in_chunks"]
+__all__ = [
+    "BASE_NAMES",
+    "LEVELS",
+    "BaseImages",
+    "FlowModel",
+    "FrozenFlow",
+    "Pairs",
+    "active_dims",
+    "check_count",
+    "finite",
+    "in_chunks",
+]
 
 LEVELS = ("top", "all")
 REFERENCE_DIMS = 128  # of the latents for which LD set its shifts (reading D4)

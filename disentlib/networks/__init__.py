@@ -6,6 +6,7 @@ Every image enters in [0, 1] and every decoder answers in logits; a sigmoid belo
 from __future__ import annotations
 
 from disentlib.networks.convolutional import CHANNELS, ConvDecoder, ConvEncoder, GaussianEncoder, Trunk, trunk_of
+from disentlib.networks.flow import Flow
 from disentlib.networks.latent import LatentDiscriminator
 from disentlib.networks.navigation import COLUMNS, DiscoEncoder, Navigator, Reconstructor, orthonormal_columns
 from disentlib.networks.seeding import seeded
@@ -16,6 +17,7 @@ __all__ = [
     "ConvDecoder",
     "ConvEncoder",
     "DiscoEncoder",
+    "Flow",
     "GaussianEncoder",
     "LatentDiscriminator",
     "Navigator",
