@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
@@ -50,8 +52,11 @@ def jacobian(frozen: FrozenFlow) -> Tensor:
 
     Each row of a batch of equal latents carries its own tangent, so that one forward-mode product gives many columns.
     """
-    columns = []
-    for tangents in torch.eye(frozen.dims, device=frozen.device).split(CHUNK):
-        decode = lambda active: frozen.images(frozen.placed(active)).flatten(1)  # noqa: E731
-        columns.append(torch.func.jvp(decode, (torch.zeros_like(tangents),), (tangents,))[1])
-    return torch.cat(columns).T
+
+    def decode(active: Tensor) -> Tensor:
+        return frozen.images(frozen.placed(active)).flatten(1)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's own, when it loads its forward mode
+        blocks = torch.eye(frozen.dims, device=frozen.device).split(CHUNK)
+        return torch.cat([torch.func.jvp(decode, (torch.zeros_like(block),), (block,))[1] for block in blocks]).T

@@ -23,7 +23,8 @@ class DirectionModel(FunctionalModel):
     """The abstract shell of the direction methods: the frozen Glow, the encoder that is scored, and the diagnostics.
 
     It takes its first step after `adopt("glow", …)`, where everything is made that depends on the Glow's size.
-    Directions are found on the device that the Glow is on. A concrete model adds `directions`, `prepare`, `draw` and `updates`.
+    Directions are found on the device that the Glow is on. A concrete model adds `directions`, `prepare`, `draw` and
+    `updates`.
     """
 
     roles = {"glow": "a finished Glow, which stays frozen: the directions lie in its latent space"}
@@ -109,8 +110,7 @@ class DirectionModel(FunctionalModel):
 
     def exact_codes(self, images: Tensor) -> Tensor:
         """`Aᵀ·eps(x)`, float32 `[n, D]`: coordinates along the directions, as only a flow knows them (reading D10)."""
-        frozen = self.adopted()
-        return frozen.active(frozen.latents(images)) @ self.directions()
+        return self.adopted().coordinates(self.frozen.latents(images), self.directions())
 
     def decode(self, codes: Tensor) -> Tensor:
         """Coordinates along the directions `[n, D]` → images; what they do not say of the latent is 0.

@@ -104,6 +104,11 @@ class FrozenFlow(nn.Module):
         """The part `[n, a]` of latents `[n, total]` that directions act on."""
         return latents[:, self.total - self.dims :]
 
+    def coordinates(self, latents: Tensor, matrix: Tensor) -> Tensor:
+        """Coordinates `Aᵀw` of latents `[n, total]` along the columns of `matrix` `[a, D]`, float32 `[n, D]`."""
+        with torch.autocast(latents.device.type, enabled=False):
+            return self.active(latents) @ matrix
+
     def placed(self, active: Tensor) -> Tensor:
         """Latents `[n, total]` with this active part `[n, a]` and zeros elsewhere."""
         return F.pad(active, (self.total - self.dims, 0))

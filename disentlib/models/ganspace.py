@@ -20,7 +20,7 @@ class GANSpace(FixedDirections):
     Principal components of samples of the latent itself would be arbitrary, since its prior is isotropic. So `samples`
     latents are drawn, the components of what the top level makes of them computed, and the latent regressed on the
     coordinates by least squares; each direction has length 1. `measure` records the variance along each component.
-    ValueError for fewer samples than the activation has numbers, or more directions than that.
+    ValueError unless there are more samples than directions.
 
     >>> GANSpace((1, 32, 32), directions=8, encoder_width=8).code_dims
     8

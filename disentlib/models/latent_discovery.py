@@ -73,7 +73,7 @@ class LatentDiscovery(DirectionModel):
         matrix = self.navigator()
         pairs = self.frozen.pairs(latents, base, self.shifts(matrix, given))
         values = learner_terms(self.reconstructor, pairs, given, self.eta) | pairs.values()
-        return values["learner"], values | {"base": base, "codes": self.frozen.active(latents) @ matrix}
+        return values["learner"], values | {"base": base, "codes": self.frozen.coordinates(latents, matrix)}
 
     def encoder_loss(self, images: Tensor, given: Values) -> tuple[Tensor, Values]:
         """The regression of the base images' codes."""

@@ -76,7 +76,7 @@ class FixedDirections(DirectionModel):
     def encoder_loss(self, images: Tensor, given: Values) -> tuple[Tensor, Values]:
         """The regression on as many base images as there are images in the batch."""
         latents, base = self.bases.take(self.frozen, images, given, self.steps_taken)
-        loss, bad = code_regression(self.encoder, base, self.frozen.active(latents) @ self.matrix)
+        loss, bad = code_regression(self.encoder, base, self.frozen.coordinates(latents, self.matrix))
         return loss, {"regression": loss, "non_finite": bad}
 
     def measure(self, images: Tensor, generator: torch.Generator) -> dict[str, float | list[float]]:
