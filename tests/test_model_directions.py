@@ -173,6 +173,20 @@ def test_ganspace_finds_the_latent_axes_behind_a_linear_activation() -> None:
     np.testing.assert_allclose(model.spectrum[:3], variance[:3], rtol=0.08)
 
 
+def test_ganspace_can_take_the_axes_of_encoded_images() -> None:
+    model = build("ganspace", source="data", samples=300)
+    batches = [torch.rand(100, *SHAPE, generator=generator(k)) for k in range(4)]
+    sampled, noise = model.directions().clone(), generator()
+    for count, batch in enumerate(batches):
+        assert torch.equal(model.directions(), sampled) == (count < 3)
+        model.step(batch, noise)
+    latents = model.frozen.flow.encode(torch.cat(batches[:3])).double().detach().numpy()
+    values, axes = np.linalg.eigh(np.cov(latents.T, bias=True))
+    overlap = np.abs(axes[:, ::-1][:, :5].T @ model.directions().double().numpy())
+    np.testing.assert_allclose(overlap, np.eye(5), atol=1e-3)
+    np.testing.assert_allclose(model.spectrum, values[::-1], rtol=1e-3)
+
+
 @pytest.mark.parametrize("name", FIXED)
 def test_fixed_directions_repeat_and_only_the_encoder_moves(name: str) -> None:
     first, again = build(name), build(name)
@@ -475,6 +489,7 @@ def test_code_r2_is_one_for_an_encoder_that_is_exact() -> None:
         ("dis_gu", {"eta": -1.0}),
         ("latent_discovery", {"eta": math.nan}),
         ("ganspace", {"samples": 1}),
+        ("ganspace", {"source": "pixels"}),
     ],
 )  # fmt: skip
 def test_a_hyperparameter_out_of_range_is_refused_by_name(name: str, hyper: dict[str, object]) -> None:

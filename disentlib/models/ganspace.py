@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from disentlib.models.base import Model
+from disentlib.models.base import Losses, Model
 from disentlib.models.frozen_flow import CHUNK, BaseImages, FrozenFlow, check_count
 from disentlib.models.regressed import FixedDirections, fix_signs
 
-__all__ = ["GANSpace", "regressed_axes"]
+__all__ = ["SOURCES", "GANSpace", "principal_axes", "regressed_axes"]
 
+SOURCES = ("activation", "data")
 SEED_OFFSET = 7_919  # the samples for the axes are not those of the training
 
 
@@ -22,6 +23,10 @@ class GANSpace(FixedDirections):
     coordinates by least squares; each direction has length 1. `measure` records the variance along each component.
     ValueError unless there are more samples than directions.
 
+    `source` = "data" takes the principal axes of encoded images instead, which only an invertible generator allows: the
+    first `samples` training images are collected over as many steps as they need, and the encoder learns the codes of
+    the sampled axes until then.
+
     >>> GANSpace((1, 32, 32), directions=8, encoder_width=8).code_dims
     8
     """
@@ -31,6 +36,7 @@ class GANSpace(FixedDirections):
         image_shape: tuple[int, int, int],
         directions: int = 64,
         samples: int = 20_000,
+        source: str = "activation",
         temperature: float = 0.7,
         shift_scale: float = 6.0,
         cached_bases: bool = False,
@@ -43,12 +49,39 @@ class GANSpace(FixedDirections):
     ) -> None:
         images = BaseImages(temperature, cached_bases, bases, refresh, real_bases, seed=seed)
         super().__init__(image_shape, directions, directions, "top", shift_scale, images, encoder_width, lr, seed)
-        self.samples = check_count("samples", samples, least=2)
+        if source not in SOURCES:
+            raise ValueError(f"unknown source {source!r}; known: {', '.join(SOURCES)}")
+        self.samples, self.source = check_count("samples", samples, least=2), source
 
     def accepts(self, role: str, parent: Model) -> None:
         super().accepts(role, parent)
         if self.samples <= self.count:
             raise ValueError(f"samples must be more than the {self.count} directions, got {self.samples}")
+
+    def prepare(self, frozen: FrozenFlow) -> dict[str, torch.optim.Optimizer]:
+        if self.source == "data":
+            wide = {"dtype": torch.float64, "device": frozen.device}
+            self.register_buffer("data_sums", torch.zeros(frozen.dims, **wide))
+            self.register_buffer("data_products", torch.zeros(frozen.dims, frozen.dims, **wide))
+        return super().prepare(frozen)
+
+    def step(self, images: Tensor, generator: torch.Generator) -> Losses:
+        if self.adopted() and self.source == "data" and self.steps_taken * len(images) < self.samples:
+            self._collect(images)
+        return super().step(images, generator)
+
+    @torch.no_grad()
+    def _collect(self, images: Tensor) -> None:
+        """Add the batch's exact latents to the sums, and take their axes once there are enough."""
+        top = self.frozen.active(self.frozen.latents(images)).double()
+        self.data_sums += top.sum(0)
+        self.data_products += top.T @ top
+        seen = (self.steps_taken + 1) * len(images)
+        if seen >= self.samples:
+            mean = self.data_sums / seen
+            axes, variances = principal_axes(self.data_products / seen - torch.outer(mean, mean), self.count)
+            self.matrix.copy_(axes)
+            self.spectrum.copy_(variances)
 
     @torch.no_grad()
     def find(self, frozen: FrozenFlow) -> tuple[Tensor, Tensor]:
@@ -88,6 +121,16 @@ def regressed_axes(within: Tensor, across: Tensor, count: int) -> tuple[Tensor, 
     >>> regressed_axes(torch.diag(torch.tensor([1.0, 4.0])), torch.tensor([[0.0, 3.0], [2.0, 0.0]]), 1)[0].tolist()
     [[1.0], [0.0]]
     """
-    variances, axes = torch.linalg.eigh(within)
-    slopes = across.T @ axes.flip(1)[:, :count]
-    return fix_signs(slopes / slopes.norm(dim=0)), variances.flip(0).clamp(min=0)
+    axes, variances = principal_axes(within, count)
+    slopes = across.T @ axes
+    return fix_signs(slopes / slopes.norm(dim=0)), variances
+
+
+def principal_axes(covariance: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The first `count` eigenvectors of a covariance `[m, m]` as columns, and all its eigenvalues, largest first.
+
+    >>> principal_axes(torch.diag(torch.tensor([1.0, 4.0])), 1)[0].tolist()
+    [[0.0], [1.0]]
+    """
+    variances, axes = torch.linalg.eigh(covariance)
+    return fix_signs(axes.flip(1)[:, :count]), variances.flip(0).clamp(min=0)
