@@ -141,12 +141,12 @@ class FlowStep(nn.Module):
         return self._map(inverse=True)[0]
 
     def _map(self, inverse: bool) -> tuple[Tensor, Tensor]:
-        """Weight `[c, c]` and bias `[c]`, kept from call to call while no gradient goes to the parameters."""
+        """Weight `[c, c]` and bias `[c]`, kept from call to call while the parameters are frozen."""
         weights = [*self.actnorm.parameters(), *self.mixing.parameters()]
-        if torch.is_grad_enabled() and any(weight.requires_grad for weight in weights):
+        if any(weight.requires_grad for weight in weights):
+            self._cached.clear()  # what follows may be an update, and the fused Adam counts no versions up
             return self._computed(inverse)
-        # In-place changes, such as an optimiser's or load_state_dict's, count versions up; a move changes the address.
-        state = tuple((weight.data_ptr(), weight._version) for weight in weights)
+        state = tuple((weight.data_ptr(), weight._version) for weight in weights)  # load_state_dict counts up
         if inverse not in self._cached or self._cached[inverse][0] != state:
             with torch.inference_mode(False), torch.no_grad():  # else autograd could not use it later
                 self._cached[inverse] = state, self._computed(inverse)
