@@ -33,7 +33,8 @@ __all__ = [
     "use_style",
 ]
 
-# Okabe–Ito and, where that has no more, Tol: safe for the common kinds of colour blindness. One colour a method, through the whole book.
+# Okabe–Ito and, where that has no more, Tol: safe for the common kinds of colour blindness. One colour a method,
+# through the whole book.
 COLOURS = {
     "vae": "#0072B2",
     "beta_vae": "#E69F00",

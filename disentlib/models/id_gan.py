@@ -27,7 +27,8 @@ class IDGAN(FunctionalModel):
     the encoder before the first step: a step without one is a ValueError.
 
     `encode` is the frozen encoder's mean, so that every score of this model *is* its stage 1's: nothing that is trained
-    here is scored (reading S16). Stage 1's decoder is kept too, only to be compared with. `decode` draws with the running average of G's weights, and the noise at its mean, 0.
+    here is scored (reading S16). Stage 1's decoder is kept too, only to be compared with. `decode` draws with the
+    running average of G's weights, and the noise at its mean, 0.
 
     Defaults are those published for dSprites: no noise, λ = 1e-4 (`information_weight`), RMSprop with 1e-3 for G (`lr`)
     and 1e-4 for D. For CelebA: `noise_dims` 256, λ = 1e-3, both rates 1e-4, and residual networks, which are not here.
