@@ -33,7 +33,8 @@ __all__ = [
     "use_style",
 ]
 
-# Okabe–Ito: safe for the common kinds of colour blindness. One colour a method, through the whole book.
+# Okabe–Ito and, where that has no more, Tol: safe for the common kinds of colour blindness. One colour a method,
+# through the whole book.
 COLOURS = {
     "vae": "#0072B2",
     "beta_vae": "#E69F00",
@@ -43,6 +44,8 @@ COLOURS = {
     "infogan_cr": "#D55E00",
     "idgan_sc": "#332288",
     "beta_tcvae": "#882255",
+    "id_gan": "#44AA99",
+    "ib_gan": "#999933",
     "paper": "#444444",
 }
 LABELS = {
@@ -54,6 +57,8 @@ LABELS = {
     "infogan_cr": "InfoGAN-CR",
     "idgan_sc": "IDGAN-SC",
     "beta_tcvae": "β-TCVAE",
+    "id_gan": "ID-GAN",
+    "ib_gan": "IB-GAN",
     "paper": "paper",
 }
 # And one colour a metric. The two voting metrics bear the names of the models that came with them.

@@ -12,7 +12,7 @@ from disentlib.experiments.readings import errata
 from disentlib.experiments.records import Record, read_all, select
 from disentlib.experiments.reproduction import overview, paper_tables
 from disentlib.experiments.runs import Run, Spec, prerequisite, run, run_all
-from disentlib.experiments.settings import training_spec, vae_spec
+from disentlib.experiments.settings import model_spec, training_spec, vae_spec
 from disentlib.experiments.spread_table import two_spreads
 from disentlib.experiments.statistics import Interval, bootstrap, paired
 from disentlib.experiments.tables import Row, compare, interval_of, ordering
@@ -37,6 +37,7 @@ __all__ = [
     "informed",
     "interval_of",
     "loss_curves",
+    "model_spec",
     "ordering",
     "overview",
     "paired",

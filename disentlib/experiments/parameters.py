@@ -22,7 +22,16 @@ from disentlib.experiments.evaluation import SCORES
 from disentlib.losses.adversarial import ADVERSARIAL_TERMS
 from disentlib.losses.total_correlation import ESTIMATORS
 
-__all__ = ["Parameter", "ParameterError", "begin", "declared", "notebook_parameters", "profiles", "resolve"]
+__all__ = [
+    "Parameter",
+    "ParameterError",
+    "begin",
+    "declared",
+    "for_model",
+    "notebook_parameters",
+    "profiles",
+    "resolve",
+]
 
 _PROFILES = Path(__file__).parent / "profiles"
 _INJECTED = "# Parameters"  # how papermill opens the cell that it injects
@@ -113,6 +122,23 @@ def _inherited(name: str, settings: dict[str, object]) -> dict[str, object]:
     return settings if like is None else profiles(str(like))[name] | settings
 
 
+def for_model(profile: Mapping[str, object], model: object) -> dict[str, object]:
+    """What a profile sets for one model: what it says under that model's name comes before what it says for all.
+
+    >>> for_model({"lr": 1e-3, "id_gan": {"lr": 1e-4}}, "id_gan")["lr"]
+    0.0001
+    """
+    own = profile.get(model) if isinstance(model, str) else None
+    return {**profile, **own} if isinstance(own, Mapping) else dict(profile)
+
+
+def _filled(from_profile: object, given: object) -> object:
+    """The given value, or the profile's for None; of a dict, only the keys that are given are changed."""
+    if isinstance(from_profile, dict) and isinstance(given, dict):
+        return from_profile | given
+    return from_profile if given is None else given
+
+
 def resolve(notebook: str, parameters: Mapping[str, Parameter], given: Mapping[str, object]) -> dict[str, object]:
     """Defaults, then the profile for what is None, then checks: the values a run uses.
 
@@ -127,8 +153,8 @@ def resolve(notebook: str, parameters: Mapping[str, Parameter], given: Mapping[s
     known = profiles(notebook)
     if values["profile"] not in tuple(known):
         raise ParameterError(f"unknown profile {values['profile']!r}; {notebook} has: {', '.join(known)}")
-    profile = known[values["profile"]]
-    values = {name: profile.get(name) if value is None else value for name, value in values.items()}
+    profile = for_model(known[values["profile"]], values.get("model"))
+    values = {name: _filled(profile.get(name), value) for name, value in values.items()}
     return {name: _checked(parameters[name], value) for name, value in values.items()}
 
 

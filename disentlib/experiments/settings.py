@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import SimpleNamespace
 
-from disentlib.experiments.parameters import ParameterError, profiles
+from disentlib.experiments.parameters import ParameterError, for_model, profiles
 from disentlib.experiments.runs import Spec, recorded, spec_of
 from disentlib.models import hyperparameters
 
-__all__ = ["LIKELIHOOD", "training_spec", "vae_spec"]
+__all__ = ["LIKELIHOOD", "model_spec", "training_spec", "vae_spec"]
 
 # Reading G4: summed squared error for CelebA, whose printed errors can be nothing else; Bernoulli nats for black and
 # white. For chairs nothing is printed: with a squared error short runs never leave the empty code, so Bernoulli.
 LIKELIHOOD = {"celeba": "squared_error", "dsprites": "bernoulli", "mnist": "bernoulli", "chairs": "bernoulli"}
 
 
-def vae_spec(p: SimpleNamespace, dataset: str, model: str, **changed: object) -> Spec:
-    """The spec of one model of the VAE family under the parameters `p` of a notebook.
+def model_spec(
+    p: SimpleNamespace, dataset: str, model: str, parents: Mapping[str, Spec] | None = None, **changed: object
+) -> Spec:
+    """The spec of one model under the parameters `p` of a notebook, built on the runs `parents`, if there are any.
 
-    Each hyper-parameter comes from `changed`, else from `p`, else from the model; so do the spec's own fields.
+    Each hyper-parameter comes from `changed`, else from the dict in `p` that bears the model's name, if there is one,
+    else from `p`, else from the model; so do the spec's own fields.
     """
-    given = {"likelihood": LIKELIHOOD[dataset], **vars(p), **changed}
+    given = {"likelihood": LIKELIHOOD[dataset], **for_model(vars(p), model), **changed}
     hyper = {name: given.get(name, default) for name, default in hyperparameters(model).items() if name != "seed"}
     return Spec(
         dataset=dataset,
@@ -36,7 +39,13 @@ def vae_spec(p: SimpleNamespace, dataset: str, model: str, **changed: object) ->
         batch_size=given["batch_size"],
         precision=given["precision"],
         eval_points=given["eval_points"],
+        parents=dict(parents or {}),
     )
+
+
+def vae_spec(p: SimpleNamespace, dataset: str, model: str, **changed: object) -> Spec:
+    """`model_spec` of a model of the VAE family, which builds on no other run."""
+    return model_spec(p, dataset, model, **changed)
 
 
 def training_spec(p: SimpleNamespace) -> Spec:
@@ -46,7 +55,7 @@ def training_spec(p: SimpleNamespace) -> Spec:
     one that the model has not got, or of another type.
     """
     usual = {"likelihood": LIKELIHOOD[p.dataset]} if p.dataset in LIKELIHOOD else {}
-    usual |= profiles(p.like)[p.profile]
+    usual |= for_model(profiles(p.like)[p.profile], p.model)
     own = _defaults(p.model)
     parents = {str(role): _parent(p, str(role), wanted) for role, wanted in p.parents.items()}
     hyper = own | {name: usual[name] for name in own if name in usual} | _checked_hyper(p.model, own, p.hyper)
@@ -86,7 +95,8 @@ def _parent(p: SimpleNamespace, role: str, wanted: object) -> Spec:
         raise ParameterError(f"the {role} is a record's id or a dict with model and any of {', '.join(_PARENT)}")
     settings = vars(p) | {"hyper": {}, "parents": {}, "watch": [], **wanted}
     if "like" in wanted:
-        settings |= {k: v for k, v in profiles(wanted["like"])[p.profile].items() if k in _PARENT and k not in wanted}
+        usual = for_model(profiles(str(wanted["like"]))[p.profile], wanted["model"])
+        settings |= {name: value for name, value in usual.items() if name in _PARENT and name not in wanted}
     return training_spec(SimpleNamespace(**settings))
 
 

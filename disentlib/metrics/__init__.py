@@ -14,6 +14,7 @@ from disentlib.metrics.posterior import (
 )
 from disentlib.metrics.protocol import INFOGAN_CR, LOCATELLO, Protocol
 from disentlib.metrics.sap import sap
+from disentlib.metrics.sharpness import laplacian_energy, relative_sharpness
 
 __all__ = [
     "DCI",
@@ -29,8 +30,10 @@ __all__ = [
     "evaluate",
     "factor_vae",
     "kl_per_dimension",
+    "laplacian_energy",
     "mig",
     "reconstruction_error",
+    "relative_sharpness",
     "sap",
     "total_correlation",
     "two_sample_auc",

@@ -7,9 +7,11 @@ from torch import Tensor, nn
 
 from disentlib.losses.adversarial import discriminator_loss
 from disentlib.losses.distillation import information_bound, instance_noise, linear_decay, non_saturating_loss
-from disentlib.losses.elbo import gaussian_kl, posterior_sample, standard_normal
+from disentlib.losses.elbo import gaussian_kl, kl_per_dimension, posterior_sample, standard_normal
+from disentlib.metrics import relative_sharpness
 from disentlib.models.autoencoder import check_weight
 from disentlib.models.base import FunctionalModel, Losses, LossFunction, Values
+from disentlib.models.collapse import image_signs
 from disentlib.models.rmsprop import rmsprop
 from disentlib.networks import (
     BottleneckDiscriminator,
@@ -129,7 +131,25 @@ class IBGAN(FunctionalModel):
     def decode(self, codes: Tensor) -> Tensor:
         return self.generator(codes)
 
+    @torch.no_grad()
     def measure(self, images: Tensor, generator: torch.Generator) -> dict[str, float | list[float]]:
-        """`code_variance`: of each dimension of the representation; published scores leave out those below 0.05."""
-        with torch.no_grad():
-            return {"code_variance": self.encode(images).var(0, unbiased=False).tolist()}
+        """`code_variance`: of each dimension of the representation; published scores leave out those below 0.05.
+
+        `bottleneck` in nats, whole and `kl_per_dimension`, is the bottleneck's KL over as many draws of noise as there
+        are images. Of the pictures drawn for them: `information` as in training, `sharpness` relative to the images,
+        and the signs of collapse.
+        """
+        n = len(images)
+        noise = standard_normal(n, self.noise_dims, generator)
+        mean, logvar = self.representation(noise)
+        codes = posterior_sample(mean, logvar, standard_normal(n, self.code_dims, generator))
+        pictures = self.generator(codes)
+        kl = kl_per_dimension(mean, logvar)
+        return {
+            "code_variance": self.encode(images).var(0, unbiased=False).tolist(),
+            "kl_per_dimension": kl.tolist(),
+            "bottleneck": kl.sum().item(),
+            "information": information_bound(noise, self.reconstructor(pictures)).item(),
+            "sharpness": relative_sharpness(pictures, images),
+            **image_signs(pictures, images),
+        }

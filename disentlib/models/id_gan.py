@@ -8,11 +8,13 @@ from torch.func import functional_call
 
 from disentlib.losses.adversarial import discriminator_loss
 from disentlib.losses.distillation import gaussian_nll, non_saturating_loss, r1_penalty
-from disentlib.losses.elbo import posterior_sample, standard_normal
+from disentlib.losses.elbo import kl_per_dimension, posterior_sample, standard_normal
+from disentlib.metrics import relative_sharpness
 from disentlib.models.autoencoder import AutoencoderModel, check_weight
 from disentlib.models.base import FunctionalModel, Losses, LossFunction, Model, Values
+from disentlib.models.collapse import image_signs
 from disentlib.models.rmsprop import rmsprop
-from disentlib.networks import GaussianEncoder, PlainDiscriminator, PlainGenerator, seeded
+from disentlib.networks import ConvDecoder, GaussianEncoder, PlainDiscriminator, PlainGenerator, seeded
 
 __all__ = ["IDGAN"]
 
@@ -25,7 +27,8 @@ class IDGAN(FunctionalModel):
     the encoder before the first step: a step without one is a ValueError.
 
     `encode` is the frozen encoder's mean, so that every score of this model *is* its stage 1's: nothing that is trained
-    here is scored (reading S16). `decode` draws with the running average of G's weights, and the noise at its mean, 0.
+    here is scored (reading S16). Stage 1's decoder is kept too, only to be compared with. `decode` draws with the
+    running average of G's weights, and the noise at its mean, 0.
 
     Defaults are those published for dSprites: no noise, λ = 1e-4 (`information_weight`), RMSprop with 1e-3 for G (`lr`)
     and 1e-4 for D. For CelebA: `noise_dims` 256, λ = 1e-3, both rates 1e-4, and residual networks, which are not here.
@@ -34,7 +37,7 @@ class IDGAN(FunctionalModel):
     torch.Size([2, 1, 32, 32])
     """
 
-    roles = {"stage1": "its encoder, frozen: where codes come from, and what reads them off generated images"}
+    roles = {"stage1": "its encoder, frozen: where codes come from, and what reads them; its decoder, to compare with"}
     loss_names = {
         "loss": "what the generator's optimiser minimises, nats per image",
         "generator": "−ln D(G) in nats; ln 2 = 0.693 when D cannot tell",
@@ -64,6 +67,7 @@ class IDGAN(FunctionalModel):
         self.information_weight = check_weight("information_weight", information_weight)
         self.r1, self.average = check_weight("r1", r1), average
         self.encoder = seeded(GaussianEncoder, image_shape, code_dims, seed=seed).requires_grad_(False).eval()
+        self.stage1_decoder = seeded(ConvDecoder, image_shape, code_dims, seed=seed).requires_grad_(False).eval()
         self.generator = seeded(PlainGenerator, image_shape, code_dims + noise_dims, seed=seed + 1)
         for name, weight in self.generator.named_parameters():
             self.register_buffer(_averaged(name), weight.detach().clone())
@@ -99,6 +103,7 @@ class IDGAN(FunctionalModel):
         if any(optimiser.state for optimiser in self.optimisers.values()):
             raise ValueError("ID-GAN adopts its stage1 before the first step, got a model that has been trained")
         self.encoder.load_state_dict(parent.autoencoder.encoder.state_dict())
+        self.stage1_decoder.load_state_dict(parent.autoencoder.decoder.state_dict())
         self._has_stage1 = True
 
     def load_state_dict(self, *arguments: object, **named: object) -> object:
@@ -110,6 +115,7 @@ class IDGAN(FunctionalModel):
     def train(self, mode: bool = True) -> IDGAN:
         super().train(mode)
         self.encoder.eval()
+        self.stage1_decoder.eval()
         return self
 
     def draw(self, n: int, generator: torch.Generator) -> Values:
@@ -157,13 +163,30 @@ class IDGAN(FunctionalModel):
         inputs = torch.cat([codes, codes.new_zeros(len(codes), self.noise_dims)], 1)
         return functional_call(self.generator, self.averaged, (inputs,))
 
+    def decode_stage1(self, codes: Tensor) -> Tensor:
+        """What stage 1 draws for the same codes: `[n, code_dims]` → images float32 `[n, c, h, w]` in [0, 1]."""
+        return torch.sigmoid(self.stage1_decoder(codes).float())
+
+    @torch.no_grad()
     def measure(self, images: Tensor, generator: torch.Generator) -> dict[str, float | list[float]]:
-        """`code_error`: of each dimension, the root mean squared difference of a posterior's mean that G is given and
-        what the frozen encoder reads off the picture, in units of the code (the prior's σ = 1)."""
-        with torch.no_grad():
-            codes = self.encode(images)
-            error = (self.encode(self.decode(codes)) - codes).square().mean(0).sqrt()
-        return {"code_error": error.tolist()}
+        """What G and, under names with `stage1_`, stage 1's decoder draw for the posterior means of `images`.
+
+        `code_error`: of each dimension, the root mean squared difference of that code and what the frozen encoder reads
+        off the picture, in units of the code (the prior's σ = 1). `sharpness` relative to the images, `squared_error`
+        to them per image, summed over pixels, and the signs of collapse. `kl_per_dimension` is the frozen encoder's.
+        """
+        mean, logvar = self.encoder(images)
+        found: dict[str, float | list[float]] = {"kl_per_dimension": kl_per_dimension(mean, logvar).tolist()}
+        for prefix, pictures in {"": self.decode(mean), "stage1_": self.decode_stage1(mean)}.items():
+            found[f"{prefix}code_error"] = (self.encode(pictures) - mean).square().mean(0).sqrt().tolist()
+            found |= {f"{prefix}{name}": value for name, value in _likeness(pictures, images).items()}
+        return found
+
+
+def _likeness(pictures: Tensor, images: Tensor) -> dict[str, float]:
+    """Row i of `pictures` is meant to show what row i of `images` does."""
+    error = (pictures - images).square().flatten(1).sum(1).mean().item()
+    return {"sharpness": relative_sharpness(pictures, images), "squared_error": error, **image_signs(pictures, images)}
 
 
 def _averaged(name: str) -> str:
