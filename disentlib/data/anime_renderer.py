@@ -73,7 +73,7 @@ LIDS = (-1.0, -1.0, -1.0, -0.03)  # v above which the lid covers the eye
 EYE_U, EYE_V, EYE_WIDTH = 0.42, 0.20, 0.225
 
 # By mouth: frown, flat, smile, open.
-BENDS, OPENINGS, MOUTH_WIDTHS = (-0.11, 0.0, 0.13, 0.05), (0.0, 0.0, 0.0, 0.17), (0.20, 0.17, 0.27, 0.20)
+BENDS, OPENINGS, MOUTH_WIDTHS = (-0.15, 0.0, 0.16, 0.05), (0.0, 0.0, 0.0, 0.19), (0.24, 0.20, 0.32, 0.23)
 
 
 def draw(factors: Tensor, image_size: int) -> Tensor:
@@ -185,8 +185,8 @@ def _eyes(s: Scene, canvas: Tensor) -> Tensor:
     canvas = paint(canvas, s.constant(WHITE), white)
     x = s.u - torch.where(s.u < 0, -EYE_U, EYE_U) - 0.10 * s.turn
     iris = s.of("eye_colour", EYES) * (0.62 + 0.75 * smoothstep(v, -0.18, 0.22))[:, None]
-    canvas = paint(canvas, iris.clamp(max=1), white * s.covered(ellipse(x, v - 0.01, 0.155, 0.235)))
-    dark = torch.minimum(ellipse(x, v + 0.01, 0.060, 0.105), ellipse(x, v - 0.01, 0.155, 0.235).abs() - 0.015)
+    canvas = paint(canvas, iris.clamp(max=1), white * s.covered(ellipse(x, v - 0.01, 0.170, 0.240)))
+    dark = torch.minimum(ellipse(x, v + 0.01, 0.060, 0.105), ellipse(x, v - 0.01, 0.170, 0.240).abs() - 0.015)
     canvas = paint(canvas, s.constant(INK), 0.85 * white * s.covered(dark))
     sparks = torch.minimum(ellipse(x + 0.055, v + 0.09, 0.058, 0.068), ellipse(x - 0.065, v - 0.11, 0.030, 0.036))
     canvas = paint(canvas, s.constant(WHITE), white * s.covered(sparks))
@@ -206,14 +206,14 @@ def _mouth(s: Scene, canvas: Tensor) -> Tensor:
     lens = 1 - t * t
     v = s.v - 0.70 - bend * (lens - 0.5)
     inside = torch.maximum(-v, v - opening * lens.clamp(min=0))
-    shape = torch.maximum(inside - 0.032, (t.abs() - 1) * half_width)
+    shape = torch.maximum(inside - 0.038, (t.abs() - 1) * half_width)
     canvas = paint(canvas, s.constant(MOUTH), s.covered(shape))
     tongue = ellipse(s.u, v - 0.15, 0.13, 0.07)
     return paint(canvas, s.constant(BLUSH), s.covered(torch.maximum(tongue, inside)))
 
 
 def _hair(s: Scene, canvas: Tensor) -> Tensor:
-    """The hair in front: a cap with a pointed fringe, locks beside the face, a band of shine, its shadow on the face."""
+    """The hair in front: a cap with a pointed fringe, locks beside the face, a band of shine, a shadow on the face."""
     x, y = s.x + 0.03 * s.turn, s.y - HEAD_Y
     cap = ellipse(x, y + 0.10, HEAD_WIDTH * 1.16, HEAD_HEIGHT * 1.08)
     width = s.of("hair_style", POINT_WIDTHS)
@@ -224,7 +224,10 @@ def _hair(s: Scene, canvas: Tensor) -> Tensor:
     cap = torch.maximum(torch.maximum(cap, -open_face), (s.v - 0.45) * HEAD_HEIGHT)
     end = s.of("hair_style", LOCK_ENDS)
     breadth = 0.17 * smoothstep(end - s.v, 0.0, 0.6)
-    lock = torch.maximum((s.side.abs() - 1.0).abs() - breadth, (s.v - (end - 0.4) / 2).abs() - (end + 0.4) / 2) * HEAD_WIDTH
+    lock = (
+        torch.maximum((s.side.abs() - 1.0).abs() - breadth, (s.v - (end - 0.4) / 2).abs() - (end + 0.4) / 2)
+        * HEAD_WIDTH
+    )
     shape = torch.minimum(cap, lock)
     canvas = canvas * (1 - 0.2 * coverage(shape - 0.06, s.pixel) * coverage(s.outside, s.pixel))[:, None]
     band = (s.v + 0.58 - 0.28 * s.side * s.side + 0.07 * points).abs() - 0.055

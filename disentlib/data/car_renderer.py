@@ -28,6 +28,7 @@ EYE_HEIGHT = 0.30
 LIGHT = (-0.45, -0.50, 0.74)  # towards the lamp: right in the picture, away from the eye, up; length 1
 DARKEST, BRIGHTEST = 0.34, 1.10  # light on a face that looks away from the lamp and on one that looks into it
 FRAME, ARCH = 0.026, 1.22  # breadth of the window frames in half pictures; radius of a wheel arch in wheel radii
+WHITEST = 0.97  # of a car: the background alone is white
 FAR = 1e4
 BODY, CABIN, EXTRA, WHEEL = 1.0, 2.0, 3.0, 4.0  # what a ray has hit; 0 for nothing
 TYRE, RIM, PLASTIC, LOAD = 0.09, 0.80, 0.15, 0.88  # greys
@@ -201,10 +202,11 @@ def _paint(rays: Rays, hits: Hits, size: dict[str, Tensor], colour: Tensor) -> T
     share = light * ((1 - lamps) * (1 - dark - bare) - glass)
     grey = (1 - glass) * shine + lamps + (PLASTIC - shine) * dark + LOAD * light * bare + glass * (0.12 + 0.45 * gleam)
     wheel = _wheel_grey(y, from_axle, size, pixel) * (0.4 + 0.7 * hits.light)
-    grey = torch.where(hits.what == WHEEL, wheel, grey).masked_fill(hits.what == 0, 1.0)
-    painted = (hits.what > 0) & (hits.what != WHEEL)
-    canvas = colour * (share * painted)[:, None] + grey[:, None] + _constant(GLASS_TINT, x) * glass[:, None]
-    return canvas + _constant(TAIL_TINT, x) * (lamps * (x < 0))[:, None]
+    on_wheel = hits.what == WHEEL
+    share, grey = share.masked_fill(on_wheel, 0.0), torch.where(on_wheel, wheel, grey)
+    canvas = colour * share[:, None] + grey[:, None] + _constant(GLASS_TINT, x) * glass[:, None]
+    canvas = canvas + _constant(TAIL_TINT, x) * (lamps * (x < 0))[:, None]
+    return canvas.clamp(max=WHITEST).masked_fill((hits.what == 0)[:, None], 1.0)
 
 
 def _wheel_grey(y: Tensor, from_axle: Tensor, size: dict[str, Tensor], pixel: float) -> Tensor:
