@@ -1,8 +1,8 @@
 """The rendered twin of Shapes3D: a room with one solid on its floor, lit and shaded, drawn by code.
 
-Where light falls depends on scale, shape and orientation only: 480 scenes. For each of them `_trace` finds how much light
-every material sends to every pixel; a picture is these maps times the materials' colours. The maps are kept for small
-pictures, so that drawing one is a look-up.
+Where light falls depends on scale, shape and orientation only: 480 scenes. For each of them `_trace` finds how much
+light every material sends to every pixel; a picture is these maps times the materials' colours. The maps are kept for
+small pictures, so that drawing one is a look-up.
 
 Room frame: x to the right and y into the picture at orientation 0, z up from the floor; lengths are about metres.
 """
@@ -81,7 +81,7 @@ def load_rendered(image_size: int | None = None) -> Dataset:
 
 def _draw(factors: Tensor, image_size: int) -> Tensor:
     scenes = GRID.index(factors) % _SCENES
-    maps = _kept(image_size, factors.device)[scenes] if image_size <= _KEPT_SIZE else _maps(scenes, image_size)
+    maps = _kept(image_size, factors.device)(scenes) if image_size <= _KEPT_SIZE else _maps(scenes, image_size)
     none = torch.zeros_like(scenes)
     tables = ((FLOORS, factors[:, 0]), (WALLS, factors[:, 1]), (OBJECTS, factors[:, 2]), ((SKY,), none))
     canvas = maps[:, 4:].expand(-1, 3, -1, -1)  # shine, which is white
@@ -90,11 +90,25 @@ def _draw(factors: Tensor, image_size: int) -> Tensor:
     return to_bytes(canvas)
 
 
+class _Kept:
+    """The maps of the scenes met so far, float32 `[480, 5, s, s]`."""
+
+    def __init__(self, image_size: int, device: torch.device) -> None:
+        self.size = image_size
+        self.maps = torch.empty(_SCENES, 5, image_size, image_size, device=device)
+        self.known = torch.zeros(_SCENES, dtype=torch.bool, device=device)
+
+    def __call__(self, scenes: Tensor) -> Tensor:
+        new = scenes[~self.known[scenes]].unique()
+        for part in new.split(max(1, (1 << 17) // (2 * self.size) ** 2)):
+            self.maps[part] = _maps(part, self.size)
+        self.known[new] = True
+        return self.maps[scenes]
+
+
 @lru_cache(maxsize=4)
-def _kept(image_size: int, device: torch.device) -> Tensor:
-    """The maps of all scenes, float32 `[480, 5, s, s]`."""
-    scenes = torch.arange(_SCENES, device=device).split(max(1, (1 << 17) // (2 * image_size) ** 2))
-    return torch.cat([_maps(part, image_size) for part in scenes])
+def _kept(image_size: int, device: torch.device) -> _Kept:
+    return _Kept(image_size, device)
 
 
 def _maps(scenes: Tensor, image_size: int) -> Tensor:
@@ -200,7 +214,7 @@ def _solid_light(facing: Tensor, height: Tensor) -> Tensor:
 
 
 def _shine(gleam: Tensor) -> Tensor:
-    """A highlight where the surface mirrors the lamp, from the cosine with the direction halfway between it and the eye."""
+    """A highlight, from the cosine between the normal and the direction halfway between lamp and eye."""
     g = gleam.clamp(0, 1)
     for _ in range(5):  # g to the 32nd power
         g = g * g
