@@ -2,63 +2,25 @@
 
 The arm is made of *limbs*, round-ended bars; rays are parallel, so most of what a limb needs is linear in the pixel: a
 column term plus a row term. Only the small window around the held solid is searched for that solid.
-
-World frame: x to the right, y away from the viewer, z up from the table; the arm stands at the origin. Its lengths are
-about half metres. View frame: x right, y up, z into the picture.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil, cos, radians, sin
+from math import ceil, cos, sin
 
 import torch
 from torch import Tensor
 
+from disentlib.data import arm_scene as scene
+from disentlib.data.arm_scene import GRID, HALF_VIEW, NAMES, View, ground, joints_at, shadow, view_from
 from disentlib.data.dataset import Dataset
-from disentlib.data.grid import FactorGrid
-from disentlib.data.raster import by_chunks, halve, look_up, pixel_centres, smoothstep, to_bytes
-from disentlib.data.solids import BALL, CONE, CUBE, CYLINDER, FAR, HEXAGON, PYRAMID, Solid, Vector, cast, dot, unit
+from disentlib.data.raster import by_chunks, halve, look_up, pixel_centres, to_bytes
+from disentlib.data.solids import FAR, Solid, Vector, cast, dot
 
-__all__ = ["GRID", "NAMES", "NOMINAL", "draw", "load_rendered"]
+__all__ = ["GRID", "draw", "load_rendered"]
 
-NAMES = (
-    "object_color",
-    "object_shape",
-    "object_size",
-    "camera_height",
-    "background_color",
-    "horizontal_axis",
-    "vertical_axis",
-)
-NOMINAL = ("object_color", "object_shape", "background_color")
-GRID = FactorGrid(NAMES, (6, 6, 2, 3, 3, 40, 40), nominal=NOMINAL)
-
-# In the published order: white, green, red, blue, brown, olive; and purple, sea green, salmon.
-COLOURS = (
-    (0.95, 0.95, 0.93),
-    (0.20, 0.72, 0.28),
-    (0.90, 0.16, 0.14),
-    (0.16, 0.36, 0.92),
-    (0.52, 0.30, 0.14),
-    (0.56, 0.58, 0.10),
-)
-BACKGROUNDS = ((0.42, 0.22, 0.52), (0.20, 0.52, 0.40), (0.88, 0.54, 0.46))
-SHAPES = (CONE, CUBE, CYLINDER, HEXAGON, PYRAMID, BALL)
-SHAPE_SIZES = (1.10, 0.82, 0.90, 0.86, 0.95, 1.08)  # that make the six look about as large
-SIZES = (0.15, 0.23)  # half heights
-ELEVATIONS = tuple(radians(a) for a in (52, 32, 12))  # of the camera: top, centre, bottom
-SWINGS = tuple(radians(-82 + 164 * i / 39) for i in range(40))  # horizontal axis: from the left, past the viewer
-LIFTS = tuple(radians(-15 + 90 * i / 39) for i in range(40))  # vertical axis: from low to high
-
-SHOULDER, BEND = 0.50, radians(25)  # height of the pivot; half the angle of the elbow
-UPPER_ARM, FOREARM, GRIP = 0.46, 0.36, 0.07
-METAL, RUBBER = 0.74, 0.24  # brightness of limbs and of joints
-TABLE_RADIUS, TABLE, PLATE_RADIUS, PLATE = 1.08, (0.25, 0.26, 0.29), 0.26, (0.13, 0.13, 0.15)
-LOOK = (0.0, -0.20, 0.46)  # the point in the middle of the picture
-HALF_VIEW = 1.22  # half a picture
-LAMP = unit((-0.50, -0.45, 1.00))
 # Half sides of the two windows: around `_middle` for all that moves, around the held solid for it alone.
 _REACH, _HELD_REACH = 0.77, 0.39
 
@@ -86,26 +48,6 @@ def load_rendered(image_size: int | None = None) -> Dataset:
     )
 
 
-@dataclass(frozen=True)
-class View:
-    """Unit vectors of the view frame in the world, each a vector of `[n, 1, 1]`, and the lamps in it."""
-
-    right: Vector
-    up: Vector
-    into: Vector
-
-    def of(self, point: Vector) -> Vector:
-        """A point of the world in the view frame."""
-        moved = tuple(p - o for p, o in zip(point, LOOK))
-        return dot(moved, self.right), dot(moved, self.up), dot(moved, self.into)
-
-    def towards(self) -> Vector:
-        """The direction, in the world, halfway between the lamp and the eye: what faces it is brightest."""
-        middle = tuple(lamp - step for lamp, step in zip(LAMP, self.into))
-        length = dot(middle, middle).sqrt()
-        return tuple(part / length for part in middle)
-
-
 @dataclass
 class Surface:
     """What is nearest along the ray of every sample so far, fields `[n, h, w]`."""
@@ -123,14 +65,14 @@ class Surface:
 
 def _draw(factors: Tensor, image_size: int) -> Tensor:
     f = dict(zip(NAMES, factors.unbind(1)))
-    view, joints = _view(f["camera_height"]), _joints(f)
+    view, joints = view_from(f["camera_height"]), joints_at(f)
     stage = _stage(image_size, factors.device)[f["camera_height"] * 3 + f["background_color"]]
-    canvas = stage[:, :3] * (1 - stage[:, 3:] * _shadow(view, joints, f, image_size)[:, None])
+    canvas = stage[:, :3] * (1 - stage[:, 3:] * shadow(view, joints, f, image_size)[:, None])
     columns, rows = _window(_middle(view, joints), _REACH, image_size)
     surface = _arm(view, joints, *_samples(columns, rows, image_size))
     held = _hold(surface, view, f, joints[-1], (columns, rows), image_size)
     place = (torch.arange(len(factors), device=factors.device)[:, None, None], slice(None), rows.mT, columns)
-    canvas[place] = _over(canvas[place], surface, held, look_up(COLOURS, f["object_color"])[..., 0, 0])
+    canvas[place] = _over(canvas[place], surface, held, look_up(scene.COLOURS, f["object_color"])[..., 0, 0])
     return to_bytes(canvas)
 
 
@@ -179,34 +121,16 @@ def _light(facing: Tensor) -> tuple[Tensor, Tensor]:
     return 0.40 + 0.12 * facing + 0.50 * square, 0.30 * sharp * sharp
 
 
-def _view(camera: Tensor) -> View:
-    """Camera heights int64 `[n]` → views."""
-    c, s = (look_up([g(e) for e in ELEVATIONS], camera) for g in (cos, sin))
-    zero = torch.zeros_like(c)
-    return View((zero + 1, zero, zero), (zero, s, c), (zero, c, -s))
-
-
-def _joints(f: dict[str, Tensor]) -> list[Vector]:
-    """Shoulder, elbow, wrist, and the held solid's centre, in the world, each a vector of `[n, 1, 1]`."""
-    sideways, ahead = (look_up([g(a) for a in SWINGS], f["horizontal_axis"]) for g in (sin, cos))
-    out = torch.zeros_like(ahead)
-    height = out + SHOULDER
-    joints = [(out, out, height)]
-    for length, bend in ((UPPER_ARM, BEND), (FOREARM, -BEND), (GRIP, -BEND)):
-        out = out + length * look_up([cos(a + bend) for a in LIFTS], f["vertical_axis"])
-        height = height + length * look_up([sin(a + bend) for a in LIFTS], f["vertical_axis"])
-        joints.append((sideways * out, -ahead * out, height))
-    grip = joints.pop()
-    half = look_up(SIZES, f["object_size"])
-    return [*joints, (grip[0] + 0.8 * half * sideways, grip[1] - 0.8 * half * ahead, grip[2])]
-
-
 def _arm(view: View, joints: list[Vector], x: Tensor, y: Tensor) -> Surface:
     """The moving limbs through samples at x `[n, 1, w]`, y `[n, h, 1]`."""
     shoulder, elbow, wrist, tip = (view.of(joint) for joint in joints)
-    balls = ((joint, joint, radius, RUBBER) for joint, radius in zip((shoulder, elbow, wrist), (0.15, 0.115, 0.088)))
-    bars = ((shoulder, elbow, 0.092, METAL), (elbow, wrist, 0.068, METAL), (wrist, tip, 0.04, RUBBER))
-    return _limbs(view, x, y, (*bars, *balls))
+    bars = (
+        (shoulder, elbow, scene.UPPER_ARM_RADIUS, scene.METAL),
+        (elbow, wrist, scene.FOREARM_RADIUS, scene.METAL),
+        (wrist, tip, 0.04, scene.RUBBER),
+        *((ball, ball, radius, scene.RUBBER) for ball, radius in zip((shoulder, elbow, wrist), scene.JOINT_RADII)),
+    )
+    return _limbs(view, x, y, bars)
 
 
 def _limbs(view: View, x: Tensor, y: Tensor, bars: tuple[tuple[Vector, Vector, float, float], ...]) -> Surface:
@@ -273,8 +197,8 @@ def _solid(view: View, f: dict[str, Tensor], seen: Vector, x: Tensor, y: Tensor)
     """Depth of the held solid (FAR where it is not) and cosine with `View.towards`, through samples at x and y."""
     x, y = x - seen[0], y - seen[1]
     start = tuple(x * r + y * u - 4 * i for r, u, i in zip(view.right, view.up, view.into))
-    half = look_up(SIZES, f["object_size"]) * look_up(SHAPE_SIZES, f["object_shape"])
-    turn = [look_up([g(a) for a in SWINGS], f["horizontal_axis"]) for g in (cos, sin)]
+    half = look_up(scene.SIZES, f["object_size"]) * look_up(scene.SHAPE_SIZES, f["object_shape"])
+    turn = [look_up([g(a) for a in scene.SWINGS], f["horizontal_axis"]) for g in (cos, sin)]
     start, into, towards = (_turned(v, turn) for v in (start, view.into, view.towards()))
     hit = cast(_solids(f["object_shape"]), tuple(s / half for s in start), tuple(i / half for i in into), [towards])
     return torch.where(hit.distance < FAR, hit.distance - 4 + seen[2], FAR), hit.facing[0]
@@ -288,77 +212,29 @@ def _turned(v: Vector, turn: list[Tensor]) -> Vector:
 
 def _solids(shape: Tensor) -> Solid:
     """Shapes int64 `[n]` → one solid of coefficients `[n, 1, 1]`."""
-    quadric = look_up([s.quadric for s in SHAPES], shape).unbind(1)
-    most = max(len(s.planes) for s in SHAPES)
+    quadric = look_up([s.quadric for s in scene.SHAPES], shape).unbind(1)
+    most = max(len(s.planes) for s in scene.SHAPES)
     nowhere = (0.0, 0.0, 0.0, 1.0)
-    planes = look_up([[*s.planes, *[nowhere] * (most - len(s.planes))] for s in SHAPES], shape)
+    planes = look_up([[*s.planes, *[nowhere] * (most - len(s.planes))] for s in scene.SHAPES], shape)
     return Solid(quadric, [plane.unbind(1) for plane in planes.unbind(1)])
 
 
 @lru_cache(maxsize=4)
 def _stage(image_size: int, device: torch.device) -> Tensor:
-    """Table and background from each height in each colour, `[9, 4, s, s]`: red, green, blue, how far it is table."""
+    """What never moves, from each height on each background, `[9, 4, s, s]`: colours, and how far it is bare table."""
     both = torch.arange(9, device=device)
-    view, (_, y) = _view(both // 3), pixel_centres(image_size, device)
-    table, rim, plate = (
-        _disc(view, image_size, radius, height)[:, None]
-        for radius, height in ((TABLE_RADIUS, 0.0), (TABLE_RADIUS, -0.08), (PLATE_RADIUS, 0.0))
-    )
-    px, py = _floor(view, image_size, 0.0)
-    glow = 1.12 - 0.28 * smoothstep((px * px + (py + 0.4) * (py + 0.4)).sqrt(), 0.2, 1.5)[:, None]
-    canvas = look_up(BACKGROUNDS, both % 3) * (0.92 - 0.14 * y)
-    for part, colour, light in ((rim, TABLE, 0.45), (table, TABLE, glow), (plate, PLATE, 1.0)):
-        canvas = canvas + part * (look_up((colour,), both * 0) * light - canvas)
+    view = view_from(both // 3)
+    canvas, table = ground(view, both % 3, image_size)
     post = _post(view, image_size)
-    canvas = _over(
-        canvas.movedim(1, 3), post, torch.zeros_like(post.depth, dtype=torch.bool), canvas.new_zeros(9, 3)
-    ).movedim(3, 1)
+    held = torch.zeros_like(post.depth, dtype=torch.bool)
+    canvas = _over(canvas.movedim(1, 3), post, held, canvas.new_zeros(9, 3)).movedim(3, 1)
     return torch.cat([canvas, table * halve((post.depth == FAR).float())[:, None]], 1)
 
 
 def _post(view: View, size: int) -> Surface:
-    """What stands below the shoulder and never moves; all that moves is painted over it."""
+    """What stands below the shoulder; all that moves is painted over it."""
     zero = torch.zeros_like(view.up[1])
-    foot, shoulder = (view.of((zero, zero, zero + height)) for height in (0.0, SHOULDER))
+    foot, shoulder = (view.of((zero, zero, zero + height)) for height in (0.0, scene.SHOULDER))
     x, y = pixel_centres(2 * size, zero.device)
-    return _limbs(view, x * HALF_VIEW, -y * HALF_VIEW, ((foot, shoulder, 0.13, METAL * 0.8),))
-
-
-def _floor(view: View, size: int, height: float) -> tuple[Tensor, Tensor]:
-    """Where the rays of the pixels meet the level `height`: x and y in the world."""
-    x, y = pixel_centres(size, view.up[1].device)
-    x, y = x * HALF_VIEW, -y * HALF_VIEW
-    rise, fall = view.up[2], -view.into[2]
-    along = (LOOK[2] - height + y * rise) / fall
-    return LOOK[0] + x + 0 * along, LOOK[1] + y * fall + along * rise
-
-
-def _disc(view: View, size: int, radius: float, height: float) -> Tensor:
-    """How far each pixel is on a level disc around the arm, `[n, s, s]`, with a soft edge of about a pixel."""
-    px, py = _floor(view, size, height)
-    from_middle = (px * px + py * py).sqrt()
-    steep = py / view.into[2]
-    soft = 1.5 * HALF_VIEW / size * (px * px + steep * steep).sqrt() / from_middle
-    return ((radius - from_middle) / (2 * soft) + 0.5).clamp(0, 1)
-
-
-def _shadow(view: View, joints: list[Vector], f: dict[str, Tensor], size: int) -> Tensor:
-    """How much of the lamp the arm and the held solid keep from the table, `[n, s, s]`."""
-    px, py = _floor(view, size, 0.0)
-    cast_to = [(x - z * (LAMP[0] / LAMP[2]), y - z * (LAMP[1] / LAMP[2])) for x, y, z in joints]
-    zero = torch.zeros_like(joints[0][0])
-    bars = ((zero, zero), *cast_to[:3])
-    half = look_up(SIZES, f["object_size"])
-    dark = smoothstep(_from_bar(px, py, cast_to[3], cast_to[3]) - half, 0.10, -0.10)
-    for start, end, radius in zip(bars, bars[1:], (0.13, 0.092, 0.068)):
-        dark = torch.maximum(dark, smoothstep(_from_bar(px, py, start, end), radius + 0.08, radius - 0.06))
-    return 0.55 * dark
-
-
-def _from_bar(x: Tensor, y: Tensor, start: tuple[Tensor, Tensor], end: tuple[Tensor, Tensor]) -> Tensor:
-    """Distance of points from the line between two others."""
-    dx, dy = end[0] - start[0], end[1] - start[1]
-    u, v = x - start[0], y - start[1]
-    along = ((u * dx + v * dy) / (dx * dx + dy * dy).clamp(min=1e-6)).clamp(0, 1)
-    u, v = u - along * dx, v - along * dy
-    return (u * u + v * v).sqrt()
+    post = (foot, shoulder, scene.POST_RADIUS, 0.8 * scene.METAL)
+    return _limbs(view, x * HALF_VIEW, -y * HALF_VIEW, (post,))

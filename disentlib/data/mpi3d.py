@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from disentlib.data import files
-from disentlib.data.arm_renderer import GRID, NAMES, NOMINAL, load_rendered
+from disentlib.data.arm_renderer import load_rendered
+from disentlib.data.arm_scene import GRID, NAMES, NOMINAL
 from disentlib.data.dataset import Dataset
 from disentlib.data.files import DataError, MissingData
 from disentlib.data.grid import FactorGrid
-from disentlib.data.npz import OnDisk, locate_array
+from disentlib.data.npz import locate_array
 from disentlib.data.stored import Stored
 
 __all__ = ["ADDRESS", "GRID", "GRIDS", "VARIANTS", "load_real", "load_rendered", "read"]
@@ -38,11 +39,11 @@ def load_real(
 ) -> Dataset:
     """The published MPI3D below `root`: images `[3, s, s]`, s = `image_size` (64 if None).
 
-    `variant`: "toy" (simple renderings), "realistic" (renderings) or "real" (photographs), from `mpi3d_<variant>.npz` in
-    `root` or `root/mpi3d`. Images stay on the disk and are read when asked for. A compressed npz is first unpacked
-    beside itself, once, which takes 13 GB. The grid follows from the number of images. Other sizes are area means where
-    they divide 64, else antialiased bilinear. `download` fetches a missing file into `root/mpi3d`. Raises ValueError for
-    an unknown variant, MissingData, or DataError for a file that is not as published.
+    `variant`: "toy" (simple renderings), "realistic" (renderings) or "real" (photographs), from `mpi3d_<variant>.npz`
+    in `root` or `root/mpi3d`. Images stay on the disk and are read when asked for. A compressed npz is first unpacked
+    beside itself, once, which takes 13 GB. The grid follows from the number of images. Other sizes are area means
+    where they divide 64, else antialiased bilinear. `download` fetches a missing file into `root/mpi3d`. Raises
+    ValueError for an unknown variant, MissingData, or DataError for a file that is not as published.
     """
     if variant not in VARIANTS:
         raise ValueError(f"unknown variant {variant!r} of MPI3D; known: {', '.join(VARIANTS)}")
@@ -52,8 +53,8 @@ def load_real(
 def read(path: Path, image_size: int, variant: str) -> Dataset:
     """As `load_real`, for one file."""
     try:
-        array = locate_array(path, "images")
-        grid = _grid(array)
+        array = locate_array(path, "images", _grid)
+        grid = _grid(array.shape, array.dtype)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, ValueError) as error:
         raise DataError(f"{path} is not usable as the published MPI3D file: {error}. Get it from {ADDRESS}") from error
     return Dataset(
@@ -67,13 +68,12 @@ def read(path: Path, image_size: int, variant: str) -> Dataset:
     )
 
 
-def _grid(array: OnDisk) -> FactorGrid:
+def _grid(shape: tuple[int, ...], dtype: np.dtype) -> FactorGrid:
     """The factor grid of an array of so many images; ValueError if no release is like it."""
-    count = array.shape[0] if array.shape else 0
-    if count not in GRIDS or (array.shape[1:], array.dtype) != (_NATIVE, np.dtype(np.uint8)):
+    if shape[:1] not in [(n,) for n in GRIDS] or (shape[1:], dtype) != (_NATIVE, np.dtype(np.uint8)):
         wanted = " or ".join(f"{n} ({g.sizes[0]} colours × {g.sizes[1]} shapes × …)" for n, g in GRIDS.items())
-        raise ValueError(f"images: expected uint8 (n, 64, 64, 3), n = {wanted}; found {array.dtype} {array.shape}")
-    return GRIDS[count]
+        raise ValueError(f"images: expected uint8 (n, 64, 64, 3), n = {wanted}; found {dtype} {shape}")
+    return GRIDS[shape[0]]
 
 
 def _find(root: Path | None, download: bool, variant: str) -> Path:

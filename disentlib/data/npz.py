@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import struct
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -34,11 +35,12 @@ class OnDisk:
         return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
 
 
-def locate_array(path: Path, key: str) -> OnDisk:
+def locate_array(path: Path, key: str, check: Callable[[tuple[int, ...], np.dtype], object]) -> OnDisk:
     """The array `key` of an npz file, ready to be mapped.
 
     As `np.savez` stores it, it is mapped inside the npz. As `np.savez_compressed` packs it, it is unpacked once, with
-    its checksum compared, to `<name>.<key>.npy` beside the npz, and mapped there; later calls find that file. Raises
+    its checksum compared, to `<name>.<key>.npy` beside the npz, and mapped there; later calls find that file. `check`
+    raises ValueError for a shape or type that is not wanted, before anything is unpacked. Raises
     zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError or ValueError for files that are no such npz,
     OSError if there is no room for the unpacked array.
     """
@@ -48,8 +50,9 @@ def locate_array(path: Path, key: str) -> OnDisk:
         member = archive.getinfo(f"{key}.npy")
         with archive.open(member) as stream:
             header, shape, dtype = _read_header(stream, key)
+        check(shape, dtype)
         if member.file_size != header + prod(shape) * dtype.itemsize:
-            raise ValueError(f"{key}: expected {shape}, found {member.file_size - header} bytes")
+            raise ValueError(f"{key}: expected {shape}, found {member.file_size - header} bytes of data")
         if member.compress_type == zipfile.ZIP_STORED:
             return OnDisk(path, _start(path, member) + header, shape, dtype)
         return OnDisk(_unpacked(path, archive, member), header, shape, dtype)
@@ -77,7 +80,7 @@ def _start(path: Path, member: zipfile.ZipInfo) -> int:
 
 
 def _unpacked(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Path:
-    """The member as a file beside the npz, written whole or not at all; one that is newer than the npz is taken as is."""
+    """The member as a file beside the npz, written whole or not at all; one newer than the npz is taken as it is."""
     target = path.with_name(f"{path.stem}.{member.filename}")
     if target.exists():
         found = target.stat()
@@ -86,9 +89,9 @@ def _unpacked(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> 
     free = shutil.disk_usage(path.parent).free
     if free < member.file_size:
         raise OSError(f"unpacking it to {target} takes {member.file_size:,} bytes, and only {free:,} are free")
-    with replacing(target) as part, archive.open(member) as packed, part.open("wb") as file:
-        with tqdm(total=member.file_size, unit="B", unit_scale=True, desc=f"unpacking {path.name}", delay=2) as bar:
-            while block := packed.read(_BLOCK):  # reading to the end compares the checksum
-                file.write(block)
-                bar.update(len(block))
+    bar = tqdm(total=member.file_size, unit="B", unit_scale=True, desc=f"unpacking {path.name}", delay=2)
+    with bar, replacing(target) as part, archive.open(member) as packed, part.open("wb") as file:
+        while block := packed.read(_BLOCK):  # reading to the end compares the checksum
+            file.write(block)
+            bar.update(len(block))
     return target
