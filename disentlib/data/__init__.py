@@ -20,6 +20,8 @@ _MODULES = {
     "chairs": "chairs",
     "cars3d": "cars3d",
     "anime": "anime",
+    "shapes3d": "shapes3d",
+    "mpi3d": "mpi3d",
 }
 SOURCES = ("auto", "real", "rendered")
 
