@@ -171,7 +171,9 @@ def _scale(name: str, size: int, grid: FactorGrid, periods: Mapping[str, float])
     return Scale(name, "ordinal", span=max(size - 1, 1))
 
 
-def _train(reader: FactorReader, images: Tensor, factors: Tensor, settings: Settings, generator: torch.Generator) -> None:
+def _train(
+    reader: FactorReader, images: Tensor, factors: Tensor, settings: Settings, generator: torch.Generator
+) -> None:
     network, widths = reader.network.train(), widths_of(reader.scales, reader.sizes)
     optimiser = adam(network.parameters(), settings.lr)
     rate = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step / settings.steps))
@@ -186,7 +188,9 @@ def _train(reader: FactorReader, images: Tensor, factors: Tensor, settings: Sett
 
 def _rate(part: float) -> float:
     """The learning rate after this part of the steps, as a share of its peak: up a line, down half a cosine."""
-    return part / _WARM_UP + 1e-3 if part < _WARM_UP else 0.5 + 0.5 * math.cos(math.pi * (part - _WARM_UP) / (1 - _WARM_UP))
+    if part < _WARM_UP:
+        return part / _WARM_UP + 1e-3
+    return 0.5 + 0.5 * math.cos(math.pi * (part - _WARM_UP) / (1 - _WARM_UP))
 
 
 def _smoothed(images: Tensor, crispness: Tensor) -> Tensor:

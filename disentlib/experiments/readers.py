@@ -20,18 +20,16 @@ __all__ = ["read_factors"]
 
 
 def read_factors(dataset: Dataset, seed: int = 0, settings: Settings | None = None) -> FactorReader:
-    """The factor reader of a data set: read from `runs/readers/`, or trained now if there is none for these very images.
+    """The factor reader of a data set: read from `runs/readers/`, or trained now if there is none of these images.
 
     Its name holds the data's content, the code that draws, trains and reads, the settings and the seed. Two processes
     that ask at the same time train one. LookupError for a data set without factors.
     """
-    dataset.factor_sizes  # raises the LookupError that says what to do, before any folder is made
-    settings = settings or Settings()
-    folder = places.runs() / "readers" / _id(dataset, seed, settings)
+    folder = places.runs() / "readers" / _id(dataset, seed, settings or Settings())
     path = folder / "reader.pt"
     with only_one(folder):
         if not path.exists():
-            _write(factor_reader.fit(dataset, settings, seed, training.best_device()), path)
+            _write(factor_reader.fit(dataset, settings or Settings(), seed, training.best_device()), path)
         return _read(path, dataset)
 
 

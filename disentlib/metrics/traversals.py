@@ -122,9 +122,9 @@ def _summary(change: np.ndarray, way: np.ndarray, scales: Sequence[Scale]) -> Ro
     by_name = {scale.name: float(value) for scale, value in zip(scales, change)}
     if not order:
         return RowSummary(None, 0.0, float("nan"), float("nan"), by_name, ())
-    best = order[0]
-    above = tuple(scales[j].name for j in order)
-    return RowSummary(above[0], float(change[best]), float(excess[best] / excess.sum()), float(way[best]), by_name, above)
+    best, above = order[0], tuple(scales[j].name for j in order)
+    purity = float(excess[best] / excess.sum())
+    return RowSummary(above[0], float(change[best]), purity, float(way[best]), by_name, above)
 
 
 def _checked(readings: np.ndarray, scales: Sequence[Scale]) -> np.ndarray:
