@@ -37,9 +37,9 @@ def closed() -> Iterator[None]:
 
 
 def sprites_at(factors: Tensor) -> Tensor:
-    """A few of the real data set's sprites: squares and hearts, three sizes, five by five places."""
+    """A few of the real data set's sprites: squares and ellipses, three sizes, five by five places."""
     shape, scale, x, y = factors.T
-    whole = torch.stack([2 * shape, 2 * scale + 1, torch.zeros_like(x), 7 * x + 2, 7 * y + 2], dim=1)
+    whole = torch.stack([shape, 2 * scale + 1, torch.zeros_like(x), 7 * x + 2, 7 * y + 2], dim=1)
     return dsprites.shrink(dsprites.draw(whole), 16)[:, None]
 
 

@@ -52,6 +52,8 @@ def test_what_cannot_be_read_is_left_out() -> None:
     assert np.isnan(one([nan, 3, nan], X)).all() and np.isnan(one([nan, nan], SHAPE)[0])
     some = np.array([[[[nan], [2.0]]], [[[9.0], [5.0]]]])
     assert changes(some, [X])[0, 0] == pytest.approx(0.4) and monotonicity(some, [X])[0, 0] == pytest.approx(-1)
+    few = np.concatenate([some[:1], some])  # readable in one of three
+    assert np.isnan(changes(few, [X])).all() and np.isnan(monotonicity(few, [X])).all()
 
 
 def test_monotonicity_is_spearmans_correlation() -> None:

@@ -30,7 +30,10 @@ PERIODS: dict[str, dict[str, float]] = {
     "chairs": {"azimuth": 31.0},
     "cars3d": {"azimuth": 24.0},
 }
-READABLE = 0.5  # least probability of a class, or least length of the mean direction, of a reading that is trusted
+SURE_CLASS, SURE_DIRECTION = 0.7, 0.5  # least probability, least length of the arrow, of a reading that is trusted
+_MEANS = 0.15  # share of the training images that are means over factors not told …
+_MEAN_OF = 6  # … of so many pictures, …
+_UNTOLD = 0.5  # … and the chance of each factor to be one of them
 _WARM_UP = 0.15  # share of the steps in which the rate rises
 _HELD_OUT = 2000  # images that the scores are measured on
 _BASES = 64  # points from which true traversals measure the instrument's noise
@@ -90,7 +93,7 @@ class FactorReader:
         """Images float32 `[n, c, h, w]` in [0, 1], on any device → readings `[n, k]`, in steps of each factor.
 
         An ordinal factor's value, the likeliest class of a nominal one, a circular one's place in its period. A class
-        or a direction that the network is not sure of (`READABLE`) is NaN.
+        or a direction that the network is not sure of is NaN (`SURE_CLASS`, `SURE_DIRECTION`).
         """
         device = self.network.mean.device
         outputs = torch.cat([self.network(chunk.to(device)).float().cpu() for chunk in images.split(_CHUNK)])
@@ -114,7 +117,7 @@ class FactorReader:
 def fit(dataset: Dataset, settings: Settings, seed: int, device: torch.device | str = "cpu") -> FactorReader:
     """Train a reader on `settings.images` images and measure it on others; LookupError for a set without factors.
 
-    Images are smoothed by a random amount, as a decoder's are, so that the reader does not live on crisp edges.
+    Images are smoothed by a random amount, and some are means over factors, as a decoder's are.
     """
     sizes, generator = dataset.factor_sizes, torch.Generator().manual_seed(seed)
     indices = torch.randperm(len(dataset), generator=generator)
@@ -122,7 +125,7 @@ def fit(dataset: Dataset, settings: Settings, seed: int, device: torch.device | 
     test = indices[len(train) :][:_HELD_OUT]
     scales = scales_of(dataset.grid, PERIODS.get(dataset.name, {}))
     network = seeded(Network, dataset.image_shape, sum(widths_of(scales, sizes)), seed=seed).to(device)
-    images = torch.cat([dataset.bytes(chunk) for chunk in train.split(1000)]).to(device)
+    images = _training_images(dataset, train, generator).to(device)
     network.standardise(images[:_HELD_OUT].float() / 255)
     reader = FactorReader(network, scales, sizes)
     _train(reader, images, dataset.factors(train).to(device), settings, generator)
@@ -193,6 +196,27 @@ def _rate(part: float) -> float:
     return 0.5 + 0.5 * math.cos(math.pi * (part - _WARM_UP) / (1 - _WARM_UP))
 
 
+def _training_images(dataset: Dataset, indices: Tensor, generator: torch.Generator) -> Tensor:
+    """uint8 images `[n, c, h, w]` of these indices; the first `_MEANS` of them means over factors that are not told.
+
+    A decoder whose code says nothing of a factor draws the mean over it. Shown such means, the reader learns not to be
+    sure of what is not in the picture, instead of calling a blob by the class that it happens to resemble.
+    """
+    vague = indices[: int(_MEANS * len(indices))]
+    told = dataset.factors(vague).repeat_interleave(_MEAN_OF - 1, dim=0)
+    others = dataset.sample_factors(len(told), generator)
+    untold = torch.rand(len(vague), told.shape[1], generator=generator) < _UNTOLD
+    mixed = dataset.index(torch.where(untold.repeat_interleave(_MEAN_OF - 1, dim=0), others, told))
+    images, more = (_drawn(dataset, which) for which in (indices, mixed))
+    total = more.unflatten(0, (len(vague), _MEAN_OF - 1)).sum(1, dtype=torch.int32) + images[: len(vague)]
+    images[: len(vague)] = (total.float() / _MEAN_OF).round().to(torch.uint8)
+    return images
+
+
+def _drawn(dataset: Dataset, indices: Tensor) -> Tensor:
+    return torch.cat([dataset.bytes(chunk) for chunk in indices.split(1000)])
+
+
 def _smoothed(images: Tensor, crispness: Tensor) -> Tensor:
     smooth = functional.avg_pool2d(images, 3, stride=1, padding=1, count_include_pad=False)
     return crispness * images + (1 - crispness) * smooth
@@ -217,7 +241,7 @@ def _circle_loss(head: Tensor, column: Tensor, span: float) -> Tensor:
 
 def _read_class(head: Tensor, span: float) -> Tensor:
     probability, best = head.softmax(1).max(1)
-    return torch.where(probability >= READABLE, best.double(), torch.nan)
+    return torch.where(probability >= SURE_CLASS, best.double(), torch.nan)
 
 
 def _read_order(head: Tensor, span: float) -> Tensor:
@@ -227,7 +251,7 @@ def _read_order(head: Tensor, span: float) -> Tensor:
 def _read_circle(head: Tensor, span: float) -> Tensor:
     """The least squares of an uncertain direction is a shorter arrow, so its length is how sure the network is."""
     angle = torch.atan2(head[:, 1], head[:, 0]) % (2 * math.pi)
-    return torch.where(head.norm(dim=1) >= READABLE, angle * (span / (2 * math.pi)), torch.nan)
+    return torch.where(head.norm(dim=1) >= SURE_DIRECTION, angle * (span / (2 * math.pi)), torch.nan)
 
 
 _LOSS = {"nominal": _class_loss, "ordinal": _order_loss, "circular": _circle_loss}

@@ -66,7 +66,7 @@ def changes(readings: np.ndarray, scales: Sequence[Scale]) -> np.ndarray:
     averaged; a reading that cannot be trusted is NaN and left out. Ordinal: the range of the readings over `span`, at
     most 1. Circular: the same along the shortest way from one reading to the next. Nominal (readings are class
     numbers): the share of base points along whose row the class changes at all, which is what the range of an ordinal
-    factor with two values would say. A row with fewer than two readings in all base points gives NaN.
+    factor with two values would say. NaN where less than half of the base points have two readings in that row.
     ValueError for other shapes or fewer than two values.
 
     >>> changes(np.array([[[0.0, 2], [3.0, 2]]]), [Scale("x", span=6.0), Scale("shape", "nominal")]).tolist()
@@ -175,6 +175,6 @@ def _rank_correlation(row: np.ndarray) -> float:
 
 
 def _mean_over_bases(values: np.ndarray) -> np.ndarray:
-    """`[bases, …]` → `[…]`, over what is not NaN; NaN where all is."""
+    """`[bases, …]` → `[…]`, over what is not NaN; NaN where that is less than half of the bases."""
     count = (~np.isnan(values)).sum(0)
-    return np.where(count, np.nansum(values, axis=0), np.nan) / np.maximum(count, 1)
+    return np.where(2 * count >= len(values), np.nansum(values, axis=0), np.nan) / np.maximum(count, 1)
