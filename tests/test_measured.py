@@ -1,4 +1,4 @@
-"""Measured traversals: an oracle is named right in every row, a rotated one shows two factors, the instrument is kept."""
+"""Measured traversals: an oracle is named right in every row, a rotated one shows two factors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from disentlib import data
 from disentlib.data import Dataset, FactorGrid, dsprites
 from disentlib.experiments import factor_reader, readers
 from disentlib.experiments.factor_reader import FactorReader, Settings, fit, scales_of, true_traversals
-from disentlib.experiments.measured import base_codes, measured_traversal, stroke_reader
+from disentlib.experiments.measured import base_codes, legibility, measured_traversal, stroke_reader
 from disentlib.experiments.readers import read_factors
 from disentlib.metrics.traversals import RowSummary, Scale
 from disentlib.traversal_figures import measured_grid, number_lines
@@ -124,6 +124,22 @@ def test_sprites_are_read_modulo_a_quarter_turn() -> None:
     assert (start != quarter).sum() < 0.2 * (start != eighth).sum()  # 10 steps are 92°
 
 
+def test_some_training_images_are_means_over_factors_that_are_not_told(
+    sprites: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With every factor untold the mean is over the whole set; with none it is the picture itself."""
+    monkeypatch.setattr(factor_reader, "_MEANS", 0.5)
+    indices, plain = torch.arange(0, 40), sprites.bytes(torch.arange(0, 40))
+    for chance, mean_of in ((0.0, 6), (1.0, 300)):
+        monkeypatch.setattr(factor_reader, "_UNTOLD", chance)
+        monkeypatch.setattr(factor_reader, "_MEAN_OF", mean_of)
+        images = factor_reader._training_images(sprites, indices, torch.Generator().manual_seed(0))
+        every = sprites.images(torch.arange(150)).mean(0) * 255
+        expected = every.expand(20, 1, 16, 16) if chance else plain[:20].float()
+        assert (images[:20].float() - expected).abs().max() < (40 if chance else 0.5)
+        assert torch.equal(images[20:], plain[20:])
+
+
 def test_true_traversals_move_one_factor_through_all_its_range() -> None:
     grid = dsprites.GRID
     base = torch.tensor([123_456, 7])
@@ -199,6 +215,14 @@ def test_all_models_start_from_the_same_images(sprites: Dataset) -> None:
     plain, turned = Oracle(sprites), Oracle(sprites, turn=1.0)
     first, second = base_codes(plain, sprites, 4), base_codes(turned, sprites, 4)
     torch.testing.assert_close(first @ turned.mixing, second)
+
+
+def test_what_the_instrument_can_read_of_a_models_own_images(reader: FactorReader, sprites: Dataset) -> None:
+    perfect, blind = Oracle(sprites), Oracle(sprites)
+    blind.mixing = torch.diag(torch.tensor([1.0, 1, 1, 0]))  # knows nothing of pos_y
+    assert legibility(perfect, sprites, reader, 100)["pos_y"]["score"] > 0.8
+    found = legibility(blind, sprites, reader, 100)
+    assert found["pos_y"]["score"] < 0.2 and found["pos_x"]["score"] > 0.8
 
 
 def test_bad_input_is_refused(reader: FactorReader, sprites: Dataset) -> None:

@@ -13,13 +13,15 @@ from torch import Tensor
 
 from disentlib.data import Dataset
 from disentlib.experiments.evaluation import EVALUATION_SEED
+from disentlib.experiments.factor_reader import FactorReader
 from disentlib.experiments.markup import Html, table
 from disentlib.metrics.strokes import STROKES, stroke_readings, stroke_scales
 from disentlib.metrics.traversals import RowSummary, Scale, row_summaries
 from disentlib.traversal_figures import measured_grid, number_lines
 
-__all__ = ["Measured", "Reader", "StrokeReader", "base_codes", "measured_traversal", "stroke_reader"]
+__all__ = ["Measured", "Reader", "StrokeReader", "base_codes", "legibility", "measured_traversal", "stroke_reader"]
 
+_CHUNK = 250
 _SAMPLE = 5000  # real digits behind the strokes' scales
 
 
@@ -111,9 +113,21 @@ def base_codes(model: Decoder, dataset: Dataset, n: int) -> Tensor:
     """The codes of `n` images drawn from a fixed generator, `[n, code_dims]`: the same images for every model."""
     if n < 1:
         raise ValueError(f"a traversal starts from at least 1 base point, got {n}")
-    indices = torch.randint(len(dataset), (n,), generator=torch.Generator().manual_seed(EVALUATION_SEED))
-    parameter = next(iter(getattr(model, "parameters", tuple)()), None)
-    return model.encode(dataset.images(indices, parameter.device if parameter is not None else None))
+    return model.encode(dataset.images(_points(dataset, n), _device(model)))
+
+
+@torch.no_grad()
+def legibility(
+    model: Decoder, dataset: Dataset, reader: FactorReader, n: int = 500
+) -> dict[str, dict[str, float | str]]:
+    """How well the reader finds an image's true factors in `decode(encode(image))`, for `n` images: as `reader.scores`.
+
+    Where a factor scores badly here, either the code does not hold it or the reader is blind to it on this model's
+    images; what a traversal says of that factor is then to be taken with care.
+    """
+    indices = _points(dataset, n)
+    found = [model.decode(model.encode(dataset.images(chunk, _device(model)))) for chunk in indices.split(_CHUNK)]
+    return reader.measure(torch.cat(found).float().clamp(0, 1), dataset.factors(indices))
 
 
 @dataclass(frozen=True)
@@ -135,6 +149,16 @@ def stroke_reader(dataset: Dataset, names: Sequence[str] = STROKES) -> StrokeRea
     """The instrument for digits, scaled on up to 5 000 images of `dataset`, evenly spread over it."""
     indices = torch.linspace(0, len(dataset) - 1, min(_SAMPLE, len(dataset)), dtype=torch.float64).round().long()
     return StrokeReader(stroke_scales(dataset.images(indices).numpy(), names), dataset.description)
+
+
+def _points(dataset: Dataset, n: int) -> Tensor:
+    return torch.randint(len(dataset), (n,), generator=torch.Generator().manual_seed(EVALUATION_SEED))
+
+
+def _device(model: Decoder) -> torch.device | None:
+    """Where a model's weights are; None for one without any."""
+    parameter = next(iter(getattr(model, "parameters", tuple)()), None)
+    return None if parameter is None else parameter.device
 
 
 def _moved(codes: Tensor, dimensions: Sequence[int], values: Tensor, relative: bool) -> Tensor:

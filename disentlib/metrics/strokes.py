@@ -22,12 +22,15 @@ _LOW, _HIGH = 5, 95  # percentiles of real digits that stand for the whole of a 
 def strokes(images: np.ndarray) -> dict[str, np.ndarray]:
     """Grey images `[n, h, w]` or `[n, 1, h, w]` in [0, 1], light on dark → name → `[n]`; NaN where (almost) blank.
 
-    `mass`: the sum of the grey values, in pixels. `thickness`: 2 · mass / (length of the outline), in pixels; the
-    outline is the total variation, from gradients at the corners between pixels, so that a fainter or smoother stroke
-    is as thick as a crisp one (and one thinner than about two pixels, which the grid only makes fainter, measures two). A
-    bar of length L and thickness t measures t · L / (L + t), for its ends belong to the outline. `slant`: degrees from upright, positive when the top leans to the right: the shear that makes the second
-    moments upright, `tan = −μ_xy / μ_yy` with y downwards. `width`, `height`: sides in pixels of the upright rectangle
-    with the same second moments once the slant is taken out, √12 · standard deviation, `μ_xx − μ_xy² / μ_yy`.
+    `mass`: the sum of the grey values, in pixels.
+    `thickness`: 2 · mass / (length of the outline), in pixels; the outline is the total variation, from gradients at
+    the corners between pixels, so that a fainter or smoother stroke is as thick as a crisp one (and one thinner than
+    about two pixels, which the grid only makes fainter, can measure two). A bar of length L and thickness t measures
+    t · L / (L + t), for its ends belong to the outline.
+    `slant`: degrees from upright, positive when the top leans to the right: the shear that makes the second moments
+    upright, `tan = −μ_xy / μ_yy` with y downwards.
+    `width`, `height`: sides in pixels of the upright rectangle with the same second moments once the slant is taken
+    out: √12 · standard deviation, from `μ_xx − μ_xy² / μ_yy` and `μ_yy`.
     ValueError for other shapes or values outside [0, 1].
 
     >>> bar = np.zeros((1, 28, 28)); bar[0, 4:24, 12:16] = 1
@@ -88,7 +91,7 @@ def _checked(images: np.ndarray) -> np.ndarray:
 
 
 def _central_moments(images: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Variance along x, covariance, variance along y of the ink, each `[n]`, in pixels², as if at the pixels' centres."""
+    """The ink's variance along x, covariance, variance along y, each `[n]`, in pixels²; it lies at pixel centres."""
     y, x = np.indices(images.shape[1:], dtype=np.float64)
     weights = images / mass[:, None, None]
     mean_x, mean_y = (np.einsum("nhw,hw->n", weights, axis)[:, None, None] for axis in (x, y))
