@@ -24,15 +24,9 @@ def no_data_folder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-<<<<<<< HEAD
-    with pytest.raises(ValueError, match="'cifar'.*dsprites, mnist, celeba, chairs, cars3d, anime"):
+    with pytest.raises(ValueError, match="'cifar'.*dsprites, mnist, celeba, chairs, cars3d, anime, shapes3d, mpi3d"):
         data.load("cifar")
-    assert data.names() == ("dsprites", "mnist", "celeba", "chairs", "cars3d", "anime")
-=======
-    with pytest.raises(ValueError, match="'cifar'.*dsprites, mnist, celeba, chairs, shapes3d, mpi3d"):
-        data.load("cifar")
-    assert data.names() == ("dsprites", "mnist", "celeba", "chairs", "shapes3d", "mpi3d")
->>>>>>> 863a43c64815ad65ad9b13f5c3de2cc2c565fd28
+    assert data.names() == ("dsprites", "mnist", "celeba", "chairs", "cars3d", "anime", "shapes3d", "mpi3d")
 
 
 def test_an_unknown_source_lists_the_known_ones() -> None:
@@ -46,11 +40,7 @@ def test_an_unusable_size_is_refused(size: object) -> None:
         data.load("mnist", source="rendered", image_size=size)
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize("name", ["mnist", "celeba", "chairs", "cars3d", "anime"])
-=======
-@pytest.mark.parametrize("name", ["mnist", "celeba", "chairs", "shapes3d", "mpi3d"])
->>>>>>> 863a43c64815ad65ad9b13f5c3de2cc2c565fd28
+@pytest.mark.parametrize("name", ["mnist", "celeba", "chairs", "cars3d", "anime", "shapes3d", "mpi3d"])
 def test_real_never_falls_back(tmp_path: Path, name: str) -> None:
     with pytest.raises(MissingData, match="looked in"):
         data.load(name, source="real", root=tmp_path)
