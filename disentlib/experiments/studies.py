@@ -98,9 +98,10 @@ def load(name: str, profile: str | None = None) -> Study:
     return study
 
 
-def plan(name: str, profile: str | None = None) -> list[Job]:
+def plan(name: str, profile: str | None = None, seeds: Sequence[int] | None = None) -> list[Job]:
     """All runs of a study, numbered from 0: seed by seed, so that the first seed's table is whole first.
 
+    Under another profile or with other seeds than its file says, if they are given.
     StudyError or ParameterError for an unknown notebook, profile or parameter, an empty grid, or a run that is there
     twice. Nothing is run.
 
@@ -108,6 +109,7 @@ def plan(name: str, profile: str | None = None) -> list[Job]:
     True
     """
     study = load(name, profile)
+    study = study if seeds is None else replace(study, seeds=list(seeds))
     settings = [setting for block in study.grid for setting in _combinations(study.name, block)]
     known = _declared(study)
     jobs = [_job(study, known, s, seed) for seed in study.seeds for s in settings]

@@ -109,6 +109,10 @@ def test_nothing_reaches_out_of_the_windows(monkeypatch: pytest.MonkeyPatch) -> 
     assert not torch.equal(draw(factors, 32), windowed)
 
 
+def test_constants_live_on_the_device_of_the_factors() -> None:
+    assert draw(torch.empty(3, len(GRID.names), dtype=torch.int64, device="meta"), 32).device.type == "meta"
+
+
 @pytest.mark.parametrize("name", GRID.names)
 def test_every_value_of_every_factor_shows(name: str) -> None:
     for base in sample(4, 5):
@@ -132,7 +136,7 @@ def test_each_colour_changes_its_own_part_of_the_picture() -> None:
     assert (solid & background).float().mean((1, 2)).max() < 0.03
     assert background[:, [0, -1]].all() and background[..., [0, -1]].all() and not solid[..., [0, -1]].any()
     neither = ~(solid | background)
-    assert neither.float().mean((1, 2)).min() > 0.15 and neither.float().mean((1, 2)).max() < 0.7
+    assert neither.float().mean((1, 2)).min() > 0.1 and neither.float().mean((1, 2)).max() < 0.7
 
 
 def test_the_larger_object_covers_more() -> None:
@@ -177,4 +181,4 @@ def test_a_small_picture_is_the_area_mean_of_a_large_one() -> None:
 
 def test_content_hash_is_stable() -> None:
     """A change of this value means that the twin changed, and that records made with it are of another data set."""
-    assert load_rendered(16).content_hash() == "?"
+    assert load_rendered(16).content_hash() == "751f68d8462af172"

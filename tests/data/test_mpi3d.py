@@ -20,15 +20,15 @@ from disentlib.data.stored import read_rows
 
 # Two releases of different size, as the published ones are.
 LARGE, EARLY = (FactorGrid(mpi3d.GRID.names, (n, n, 1, 1, 1, 1, 2)) for n in (3, 2))
+PUBLISHED = mpi3d.GRIDS
 IMAGES = np.random.default_rng(0).integers(0, 256, (len(LARGE), 64, 64, 3), dtype=np.uint8)
 NAME = "mpi3d_toy.npz"
 SAVERS = pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 
 
 @pytest.fixture(autouse=True)
-def small_releases(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if "published" not in request.keywords:
-        monkeypatch.setattr(mpi3d, "GRIDS", {len(grid): grid for grid in (LARGE, EARLY)})
+def small_releases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mpi3d, "GRIDS", {len(grid): grid for grid in (LARGE, EARLY)})
 
 
 @SAVERS
@@ -78,8 +78,8 @@ def test_the_grid_follows_from_the_number_of_images(tmp_path: Path, save) -> Non
     assert dataset.factors(torch.tensor([7])).tolist() == [[1, 1, 0, 0, 0, 0, 1]]
 
 
-@pytest.mark.published
-def test_the_published_counts_have_their_grids() -> None:
+def test_the_published_counts_have_their_grids(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mpi3d, "GRIDS", PUBLISHED)
     rest, uint8 = (64, 64, 3), np.dtype(np.uint8)
     assert mpi3d._grid((1_036_800, *rest), uint8).sizes == (6, 6, 2, 3, 3, 40, 40)
     assert mpi3d._grid((460_800, *rest), uint8).sizes == (4, 4, 2, 3, 3, 40, 40)
