@@ -20,7 +20,7 @@ from disentlib import data
 from disentlib.data import Dataset, FactorGrid, dsprites
 from disentlib.experiments import factor_reader, readers
 from disentlib.experiments.factor_reader import FactorReader, Settings, fit, scales_of, true_traversals
-from disentlib.experiments.measured import base_codes, legibility, measured_traversal, stroke_reader
+from disentlib.experiments.measured import base_codes, illegible, legibility, measured_traversal, stroke_reader
 from disentlib.experiments.readers import read_factors
 from disentlib.metrics.traversals import RowSummary, Scale
 from disentlib.traversal_figures import measured_grid, number_lines
@@ -223,6 +223,9 @@ def test_what_the_instrument_can_read_of_a_models_own_images(reader: FactorReade
     assert legibility(perfect, sprites, reader, 100)["pos_y"]["score"] > 0.8
     found = legibility(blind, sprites, reader, 100)
     assert found["pos_y"]["score"] < 0.2 and found["pos_x"]["score"] > 0.8
+    assert illegible(reader, found) == ("pos_y",)
+    (row,) = measured_traversal(perfect, sprites, [3], (-1, 1), 3, reader, without=["pos_y"]).summaries
+    assert math.isnan(row.changes["pos_y"]) and "pos_y" not in row.above
 
 
 def test_bad_input_is_refused(reader: FactorReader, sprites: Dataset) -> None:

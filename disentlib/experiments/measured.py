@@ -19,8 +19,18 @@ from disentlib.metrics.strokes import STROKES, stroke_readings, stroke_scales
 from disentlib.metrics.traversals import RowSummary, Scale, row_summaries
 from disentlib.traversal_figures import measured_grid, number_lines
 
-__all__ = ["Measured", "Reader", "StrokeReader", "base_codes", "legibility", "measured_traversal", "stroke_reader"]
+__all__ = [
+    "Measured",
+    "Reader",
+    "StrokeReader",
+    "base_codes",
+    "illegible",
+    "legibility",
+    "measured_traversal",
+    "stroke_reader",
+]
 
+LEGIBLE = 0.5  # least R², or accuracy above chance as a share of what is above chance, on a model's own images
 _CHUNK = 250
 _SAMPLE = 5000  # real digits behind the strokes' scales
 
@@ -80,12 +90,14 @@ def measured_traversal(
     reader: Reader,
     columns: int = 10,
     relative: bool = False,
+    without: Sequence[str] = (),
 ) -> Measured:
     """Move one code dimension at a time through `span` and let `reader` say what changes.
 
     `span`: the lowest and the highest value, `columns` of them evenly spaced, put in the place of the base code's own
     or, with `relative`, added to it. `bases`: base codes `[b, code_dims]`, or how many images of `dataset` to encode
-    (the same ones for all models). The grid shows the first base point; the measurements are means over all of them.
+    (the same ones for all models). `without`: factors not to be judged on this model, such as `illegible` names; they
+    get a dash. The grid shows the first base point; the measurements are means over all of them.
     ValueError for dimensions that the model has not got, or base codes of another length.
     """
     codes = base_codes(model, dataset, bases) if isinstance(bases, int) else bases
@@ -98,6 +110,7 @@ def measured_traversal(
     moved = _moved(codes, dimensions, values, relative)
     grids = [model.decode(base.flatten(0, 1)).float().clamp(0, 1) for base in moved]
     readings = np.stack([reader(images).reshape(len(dimensions), columns, -1) for images in grids])
+    readings[..., [scale.name in without for scale in reader.scales]] = np.nan
     return Measured(
         dimensions=tuple(dimensions),
         values=tuple(values.tolist()),
@@ -123,7 +136,7 @@ def legibility(
     """How well the reader finds an image's true factors in `decode(encode(image))`, for `n` images: as `reader.scores`.
 
     Where a factor scores badly here, either the code does not hold it or the reader is blind to it on this model's
-    images; what a traversal says of that factor is then to be taken with care.
+    images: it may then be sure of a class that a blob happens to resemble, and see it change along every row.
     """
     indices = _points(dataset, n)
     found = [model.decode(model.encode(dataset.images(chunk, _device(model)))) for chunk in indices.split(_CHUNK)]
@@ -149,6 +162,20 @@ def stroke_reader(dataset: Dataset, names: Sequence[str] = STROKES) -> StrokeRea
     """The instrument for digits, scaled on up to 5 000 images of `dataset`, evenly spread over it."""
     indices = torch.linspace(0, len(dataset) - 1, min(_SAMPLE, len(dataset)), dtype=torch.float64).round().long()
     return StrokeReader(stroke_scales(dataset.images(indices).numpy(), names), dataset.description)
+
+
+def illegible(reader: FactorReader, found: Mapping[str, Mapping[str, float | str]]) -> tuple[str, ...]:
+    """The factors that score below `LEGIBLE` in what `legibility` found, or that are unreadable more often than not.
+
+    For autoencoders. A generator whose code holds no shape draws crisp shapes nevertheless, which the reader can read.
+
+    >>> reader = FactorReader(None, (Scale("shape", "nominal"), Scale("x", span=9.0)), (3, 10))
+    >>> illegible(reader, {"shape": {"score": 0.45, "unreadable": 0.1}, "x": {"score": 0.9, "unreadable": 0.0}})
+    ('shape',)
+    """
+    chances = [1 / size if scale.kind == "nominal" else 0.0 for scale, size in zip(reader.scales, reader.sizes)]
+    scores = {s.name: (found[s.name]["score"] - chance) / (1 - chance) for s, chance in zip(reader.scales, chances)}
+    return tuple(name for name, score in scores.items() if score < LEGIBLE or found[name]["unreadable"] > 0.5)
 
 
 def _points(dataset: Dataset, n: int) -> Tensor:
