@@ -438,12 +438,15 @@ def test_a_hyperparameter_out_of_range_is_refused_by_name(name: str, hyper: dict
 def test_defaults_are_the_papers() -> None:
     """§3.2 of IDGAN-SC, and InfoGAN-CR's configuration for dSprites."""
     ours = models.hyperparameters("idgan_sc")
-    printed = {"code_dims": 10, "noise_dims": 5, "lambda_info": 0.05, "alpha": 2.0, "tau1": 0.07, "tau2": 0.1, "pairs": 384,
-               "lr_generator": 1e-4, "lr_discriminator": 2e-4, "lr_encoder": 2e-4, "code_prior": "gaussian"}  # fmt: skip
+    printed = {
+        "code_dims": 10, "noise_dims": 5, "lambda_info": 0.05, "alpha": 2.0, "tau1": 0.07, "tau2": 0.1, "pairs": 384,
+        "lr_generator": 1e-4, "lr_discriminator": 2e-4, "lr_encoder": 2e-4, "code_prior": "gaussian",
+    }  # fmt: skip
     assert printed.items() <= ours.items()
-    theirs = {"code_dims": 5, "noise_dims": 5, "lambda_info": 0.05, "code_prior": "uniform", "generator_steps": 2,
-              "lr_generator": 1e-3, "lr_discriminator": 2e-3}  # fmt: skip
+    theirs = {
+        "code_dims": 5, "noise_dims": 5, "lambda_info": 0.05, "code_prior": "uniform", "generator_steps": 2,
+        "lr_generator": 1e-3, "lr_discriminator": 2e-3,
+    }  # fmt: skip
     assert theirs.items() <= models.hyperparameters("infogan").items()
-    assert (theirs | {"alpha": 2.0, "pairs": 64, "lr_encoder": 2e-3}).items() <= models.hyperparameters(
-        "infogan_cr"
-    ).items()
+    regularised = theirs | {"alpha": 2.0, "pairs": 64, "lr_encoder": 2e-3}
+    assert regularised.items() <= models.hyperparameters("infogan_cr").items()
