@@ -156,6 +156,15 @@ def test_an_update_between_two_freezes_is_seen(fused: bool) -> None:
     assert (step.inverse(y) - before).abs().max() > 1e-3
 
 
+def test_what_is_kept_under_autocast_is_in_full_precision() -> None:
+    step = seeded(FlowStep, 6, 5, "affine", seed=0).requires_grad_(False)
+    with torch.autocast("cpu", torch.bfloat16):
+        kept = step.linear()
+    assert kept.dtype == torch.float32 and kept is step.linear()
+    product = kept.double() @ step.mixing.weight().double()
+    torch.testing.assert_close(product, torch.eye(6, dtype=torch.float64), rtol=0, atol=1e-6)
+
+
 def test_what_inference_mode_has_computed_can_be_used_with_gradients() -> None:
     step, y = seeded(FlowStep, 4, 5, "affine", seed=0).requires_grad_(False), noise(2, 4, 3, 3).float()
     with torch.inference_mode():

@@ -12,7 +12,9 @@ from disentlib.networks import Flow, seeded
 
 __all__ = ["Glow"]
 
-GRADIENT_NORM = 1000.0  # nats per image: far above the gradients of a healthy step
+# In nats per image. The gradients of sharp densities are often larger, by factors that change from batch to batch;
+# clipped, no batch fills Adam's moments.
+GRADIENT_NORM = 1000.0
 CHUNK = 64  # images at once where the number is the caller's
 
 

@@ -120,16 +120,12 @@ class FlowStep(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`[n, c, h, w]` → the same shape, and the log-determinants `[n]`."""
-        with torch.autocast(x.device.type, enabled=False):
-            mixed = _pointwise(x, *self._map(inverse=False))
-            log_det = (self.actnorm.log_scale.sum() + self.mixing.log_diagonal.sum()) * (x.shape[2] * x.shape[3])
-        y, change = self.coupling(mixed)
-        return y, log_det + change
+        y, change = self.coupling(_pointwise(x, *self._map(inverse=False)))
+        each = self.actnorm.log_scale.sum() + self.mixing.log_diagonal.sum()  # at every place of the map
+        return y, change + x.shape[2] * x.shape[3] * each
 
     def inverse(self, y: Tensor) -> Tensor:
-        mixed = self.coupling.inverse(y)
-        with torch.autocast(y.device.type, enabled=False):
-            return _pointwise(mixed, *self._map(inverse=True))
+        return _pointwise(self.coupling.inverse(y), *self._map(inverse=True))
 
     def initialise(self, x: Tensor) -> Tensor:
         """Set the activation normalisation to `x` and pass it on."""
@@ -153,14 +149,16 @@ class FlowStep(nn.Module):
         return self._cached[inverse][1]
 
     def _computed(self, inverse: bool) -> tuple[Tensor, Tensor]:
-        scale, weight = self.actnorm.log_scale.exp(), self.mixing.weight()
-        if inverse:  # in float64, so that a round trip loses nothing here
-            return torch.linalg.inv((weight * scale).double()).to(weight.dtype), -self.actnorm.loc
-        return weight * scale, weight @ (scale * self.actnorm.loc)
+        with torch.autocast(self.actnorm.loc.device.type, enabled=False):
+            scale, weight = self.actnorm.log_scale.exp(), self.mixing.weight()
+            if inverse:  # in float64, so that a round trip loses nothing here
+                return torch.linalg.inv((weight * scale).double()).to(weight.dtype), -self.actnorm.loc
+            return weight * scale, weight @ (scale * self.actnorm.loc)
 
 
 def _pointwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return F.conv2d(x, weight[:, :, None, None], bias)
+    with torch.autocast(x.device.type, enabled=False):
+        return F.conv2d(x, weight[:, :, None, None], bias)
 
 
 def _half(channels: int) -> int:
