@@ -193,16 +193,23 @@ def _run(
     return Run(record, model.eval(), dataset, fresh=finished is None)
 
 
-def run_all(specs: Sequence[Spec], workers: int = 1, reuse: bool = True, compile: str = "none") -> list[Record]:
+def run_all(
+    specs: Sequence[Spec], workers: int = 1, reuse: bool = True, compile: str = "none", scores: Sequence[str] = ()
+) -> list[Record]:
     """Train all specs, `workers` at a time with the cores shared between them; the records in the order asked for.
 
-    With `reuse`, a record of the same spec on the same data is enough, this checkout's own or one of the book's.
+    With `reuse`, a record of the same spec on the same data with all `scores` is enough, this checkout's own or one of
+    the book's.
     The first failure is raised when all others are done, so that one bad cell of a grid does not lose the rest.
     """
-    found = [_known(spec) if reuse else None for spec in specs]
+    found = [_known(spec, scores) if reuse else None for spec in specs]
     todo = [spec for spec, record in zip(specs, found) if record is None]
     print(f"{len(specs) - len(todo)} of {len(specs)} records are there already", flush=True)
-    made = iter(_one_by_one(todo, reuse, compile) if workers == 1 else _side_by_side(todo, workers, reuse, compile))
+    made = iter(
+        _one_by_one(todo, reuse, compile, scores)
+        if workers == 1
+        else _side_by_side(todo, workers, reuse, compile, scores)
+    )
     return [next(made) if record is None else record for record in found]
 
 
@@ -214,36 +221,38 @@ def recorded(id: str) -> Record | None:
     return None
 
 
-def _known(spec: Spec) -> Record | None:
-    """A record that answers `spec` as the data and the evaluation are today."""
+def _known(spec: Spec, scores: Sequence[str] = ()) -> Record | None:
+    """A record that answers `spec` as the data and the evaluation are today, and has all the scores."""
     dataset = _load(spec.dataset, spec.source, spec.image_size)
     record = recorded(sourced(spec, dataset.source).id)
     if record is None or record.data["hash"] != dataset.content_hash():
         return None
-    if record.metrics.get("evaluation_version") != VERSION:
+    if record.metrics.get("evaluation_version") != VERSION or lacking(record.metrics, scores):
         return None
     _publish(record)
     return record
 
 
-def _side_by_side(specs: Sequence[Spec], workers: int, reuse: bool, compile: str) -> list[Record]:
+def _side_by_side(
+    specs: Sequence[Spec], workers: int, reuse: bool, compile: str, scores: Sequence[str]
+) -> list[Record]:
     threads = max(1, (os.cpu_count() or 1) // workers)
     # Kernels and torch hold threads that a forked child would inherit locked.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
         workers, mp_context=context, initializer=torch.set_num_threads, initargs=(threads,)
     ) as pool:
-        futures = [pool.submit(_quiet, spec, reuse, compile) for spec in specs]
+        futures = [pool.submit(_quiet, spec, reuse, compile, scores) for spec in specs]
         for _ in tqdm(as_completed(futures), total=len(futures), desc="runs", unit="run"):
             pass
     return [future.result() for future in futures]
 
 
-def _one_by_one(specs: Sequence[Spec], reuse: bool, compile: str) -> list[Record]:
+def _one_by_one(specs: Sequence[Spec], reuse: bool, compile: str, scores: Sequence[str]) -> list[Record]:
     found, failures = [], []
     for spec in tqdm(specs, desc="runs", unit="run"):
         try:
-            found.append(run(spec, reuse, compile=compile).record)
+            found.append(run(spec, reuse, scores=scores, compile=compile).record)
         except Exception as error:  # the rest of the grid first
             failures.append(error)
     if failures:
@@ -251,8 +260,8 @@ def _one_by_one(specs: Sequence[Spec], reuse: bool, compile: str) -> list[Record
     return found
 
 
-def _quiet(spec: Spec, reuse: bool, compile: str) -> Record:
-    return run(spec, reuse, progress=False, compile=compile).record
+def _quiet(spec: Spec, reuse: bool, compile: str, scores: Sequence[str]) -> Record:
+    return run(spec, reuse, progress=False, scores=scores, compile=compile).record
 
 
 @lru_cache(maxsize=4)  # a grid of runs draws its images once
