@@ -2,6 +2,7 @@
 
 from disentlib.experiments.answers import Library
 from disentlib.experiments.claims import claim, claims
+from disentlib.experiments.distillation import counted, gained, unmoved
 from disentlib.experiments.evaluation import informed, row_labels
 from disentlib.experiments.markup import Html, table
 from disentlib.experiments.pages import against_ours, costs, parameter_table, published, record_table
@@ -35,7 +36,9 @@ __all__ = [
     "claims",
     "compare",
     "costs",
+    "counted",
     "errata",
+    "gained",
     "informed",
     "interval_of",
     "loss_curves",
@@ -62,5 +65,6 @@ __all__ = [
     "training_spec",
     "traversals",
     "two_spreads",
+    "unmoved",
     "vae_spec",
 ]

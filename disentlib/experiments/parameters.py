@@ -27,7 +27,7 @@ __all__ = [
     "ParameterError",
     "begin",
     "declared",
-    "for_model",
+    "narrowed",
     "notebook_parameters",
     "profiles",
     "resolve",
@@ -122,14 +122,21 @@ def _inherited(name: str, settings: dict[str, object]) -> dict[str, object]:
     return settings if like is None else profiles(str(like))[name] | settings
 
 
-def for_model(profile: Mapping[str, object], model: object) -> dict[str, object]:
-    """What a profile sets for one model: what it says under that model's name comes before what it says for all.
+def narrowed(settings: Mapping[str, object], dataset: object, model: object) -> dict[str, object]:
+    """The settings with what stands under the name of the data set, of the model, and of the data set in the model's.
 
-    >>> for_model({"lr": 1e-3, "id_gan": {"lr": 1e-4}}, "id_gan")["lr"]
+    The narrower comes before the wider.
+
+    >>> narrowed({"lr": 1e-3, "id_gan": {"lr": 1e-4, "celeba": {"noise_dims": 16}}}, "dsprites", "id_gan")["lr"]
     0.0001
     """
-    own = profile.get(model) if isinstance(model, str) else None
-    return {**profile, **own} if isinstance(own, Mapping) else dict(profile)
+    own = _section(settings, model)
+    return {**settings, **_section(settings, dataset), **own, **_section(own, dataset)}
+
+
+def _section(settings: Mapping[str, object], name: object) -> Mapping[str, object]:
+    found = settings.get(name) if isinstance(name, str) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def _filled(from_profile: object, given: object) -> object:
@@ -153,7 +160,7 @@ def resolve(notebook: str, parameters: Mapping[str, Parameter], given: Mapping[s
     known = profiles(notebook)
     if values["profile"] not in tuple(known):
         raise ParameterError(f"unknown profile {values['profile']!r}; {notebook} has: {', '.join(known)}")
-    profile = for_model(known[values["profile"]], values.get("model"))
+    profile = narrowed(known[values["profile"]], values.get("dataset"), values.get("model"))
     values = {name: _filled(profile.get(name), value) for name, value in values.items()}
     return {name: _checked(parameters[name], value) for name, value in values.items()}
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 
 from disentlib import data
-from disentlib.experiments.parameters import ParameterError, for_model, profiles
+from disentlib.experiments.parameters import ParameterError, narrowed, profiles
 from disentlib.experiments.runs import Spec, recorded, spec_of
 from disentlib.models import hyperparameters
 
@@ -23,10 +23,10 @@ def model_spec(
 ) -> Spec:
     """The spec of one model under the parameters `p` of a notebook, built on the runs `parents`, if there are any.
 
-    Each hyper-parameter comes from `changed`, else from the dict in `p` that bears the model's name, if there is one,
-    else from `p`, else from the model; so do the spec's own fields.
+    Each hyper-parameter comes from `changed`, else from the dicts in `p` that bear the model's or the data set's name,
+    as `narrowed` has them, else from `p`, else from the model; so do the spec's own fields.
     """
-    given = {"likelihood": LIKELIHOOD[dataset], **for_model(vars(p), model), **changed}
+    given = {"likelihood": LIKELIHOOD[dataset], **narrowed(vars(p), dataset, model), **changed}
     hyper = {name: given.get(name, default) for name, default in hyperparameters(model).items() if name != "seed"}
     return Spec(
         dataset=dataset,
@@ -57,7 +57,7 @@ def training_spec(p: SimpleNamespace) -> Spec:
     one that the model has not got, or of another type.
     """
     usual = {"likelihood": LIKELIHOOD[p.dataset]} if p.dataset in LIKELIHOOD else {}
-    usual |= for_model(profiles(p.like)[p.profile], p.model)
+    usual |= narrowed(profiles(p.like)[p.profile], p.dataset, p.model)
     own = _defaults(p.model)
     parents = {str(role): _parent(p, str(role), wanted) for role, wanted in p.parents.items()}
     hyper = own | {name: usual[name] for name in own if name in usual} | _checked_hyper(p.model, own, p.hyper)
@@ -97,7 +97,7 @@ def _parent(p: SimpleNamespace, role: str, wanted: object) -> Spec:
         raise ParameterError(f"the {role} is a record's id or a dict with model and any of {', '.join(_PARENT)}")
     settings = vars(p) | {"hyper": {}, "parents": {}, "watch": [], **wanted}
     if "like" in wanted:
-        usual = for_model(profiles(str(wanted["like"]))[p.profile], wanted["model"])
+        usual = narrowed(profiles(str(wanted["like"]))[p.profile], p.dataset, wanted["model"])
         settings |= {name: value for name, value in usual.items() if name in _PARENT and name not in wanted}
     return training_spec(SimpleNamespace(**settings))
 

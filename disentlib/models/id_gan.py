@@ -159,9 +159,12 @@ class IDGAN(FunctionalModel):
     def encode(self, images: Tensor) -> Tensor:
         return self.encoder(images)[0]
 
+    def generate(self, codes: Tensor, noise: Tensor) -> Tensor:
+        """Codes `[n, code_dims]`, noise `[n, noise_dims]` → images float32 `[n, c, h, w]` in [0, 1], by averaged G."""
+        return functional_call(self.generator, self.averaged, (torch.cat([codes, noise], 1),))
+
     def decode(self, codes: Tensor) -> Tensor:
-        inputs = torch.cat([codes, codes.new_zeros(len(codes), self.noise_dims)], 1)
-        return functional_call(self.generator, self.averaged, (inputs,))
+        return self.generate(codes, codes.new_zeros(len(codes), self.noise_dims))
 
     def decode_stage1(self, codes: Tensor) -> Tensor:
         """What stage 1 draws for the same codes: `[n, code_dims]` → images float32 `[n, c, h, w]` in [0, 1]."""
