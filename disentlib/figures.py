@@ -47,6 +47,13 @@ COLOURS = {
     "beta_tcvae": "#882255",
     "id_gan": "#44AA99",
     "ib_gan": "#999933",
+    "dip_vae": "#DDCC77",
+    "closed_form": "#117733",
+    "ganspace": "#661100",
+    "deep_spectral": "#6699CC",
+    "latent_discovery": "#EE7733",
+    "disco": "#AA4499",
+    "dis_gu": "#CC3311",
     "paper": "#444444",
 }
 LABELS = {
@@ -60,6 +67,13 @@ LABELS = {
     "beta_tcvae": "β-TCVAE",
     "id_gan": "ID-GAN",
     "ib_gan": "IB-GAN",
+    "dip_vae": "DIP-VAE",
+    "closed_form": "CF",
+    "ganspace": "GS",
+    "deep_spectral": "DS",
+    "latent_discovery": "LD",
+    "disco": "DisCo",
+    "dis_gu": "Dis-GU",
     "paper": "paper",
 }
 # And one colour a metric. The two voting metrics bear the names of the models that came with them.
