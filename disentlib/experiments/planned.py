@@ -23,9 +23,13 @@ def planned(study: str, p: SimpleNamespace) -> list[Job]:
     profile was given by hand, and goes for each run and for all that it builds on; the rest is as the study has it,
     where a model or a data set may have a value of its own. `fraction` multiplies every number of steps (at least one
     step is left).
+    In the profile `smoke` nothing is watched and no slow score is taken: they would take longer than the trainings.
     """
-    jobs = plan(study, p.profile, p.seeds)
-    return [replace(job, spec=_changed(job.spec, p)) for job in jobs]
+    jobs = [replace(job, spec=_changed(job.spec, p)) for job in plan(study, p.profile, p.seeds)]
+    if p.profile != "smoke":
+        return jobs
+    quick = [{name: value for name, value in job.parameters.items() if name != "scores"} for job in jobs]
+    return [replace(job, parameters=given, spec=_unwatched(job.spec)) for job, given in zip(jobs, quick)]
 
 
 def chosen(jobs: Sequence[Job], **wanted: object) -> list[Job]:
@@ -36,9 +40,9 @@ def chosen(jobs: Sequence[Job], **wanted: object) -> list[Job]:
 def run_planned(jobs: Sequence[Job], p: SimpleNamespace) -> list[Record]:
     """Train what has no record yet, score what the study scores, and give all records in the order of the jobs.
 
-    `p` may hold workers, reuse and compile, as for `run_all`, and `scores` instead of those of the study.
+    `p` may hold workers, reuse and compile, as for `run_all`.
     """
-    scores = getattr(p, "scores", jobs[0].parameters.get("scores", []) if jobs else [])
+    scores = jobs[0].parameters.get("scores", []) if jobs else []
     options = {name: getattr(p, name) for name in ("workers", "reuse", "compile") if hasattr(p, name)}
     return run_all([job.spec for job in jobs], scores=scores, **options)
 
@@ -54,3 +58,8 @@ def _by_hand(p: SimpleNamespace, name: str) -> bool:
     """Whether `p` says something else than the profile of its notebook."""
     usual = profiles(p.notebook)[p.profile] if hasattr(p, "notebook") else {}
     return hasattr(p, name) and getattr(p, name) != usual.get(name)
+
+
+def _unwatched(spec: Spec) -> Spec:
+    parents = {role: _unwatched(parent) for role, parent in spec.parents.items()}
+    return replace(spec, watch=[], watch_every=None, parents=parents)
