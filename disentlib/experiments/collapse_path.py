@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
+from disentlib import models
+from disentlib.experiments.evaluation import EVALUATION_SEED
+from disentlib.experiments.markup import Html, table
+from disentlib.experiments.provenance import provenance
+from disentlib.experiments.records import Record
+from disentlib.experiments.runs import Run, Spec, prerequisite
+from disentlib.experiments.tables import interval_of
 from disentlib.losses.variation import contrastive_loss
 
-__all__ = ["collapse_path", "same_everywhere"]
+__all__ = ["before_and_after", "before_training", "collapse_path", "same_everywhere"]
 
 
 def collapse_path(
@@ -33,6 +40,24 @@ def same_everywhere(
     0.904
     """
     return _loss(cosine, cosine, positives, negatives, threshold, rule, flip)
+
+
+def before_training(spec: Spec) -> dict[str, float | list[float]]:
+    """What a direction model measures of itself before its first step, from the same base images as its record."""
+    glow: Run = prerequisite(spec.parents["glow"])
+    model = models.build(spec.model, glow.dataset.image_shape, seed=spec.seed, **spec.hyper)
+    model.adopt("glow", glow.model)
+    device = next(glow.model.parameters()).device
+    generator = torch.Generator(device).manual_seed(EVALUATION_SEED)
+    return model.to(device).eval().measure(torch.zeros(1, *glow.dataset.image_shape, device=device), generator)
+
+
+def before_and_after(
+    before: Mapping[str, object], records: Sequence[Record], names: Mapping[str, str], caption: str
+) -> Html:
+    """Measurements of the untrained model of the first seed beside those of the trained ones; `names` → headings."""
+    lines = [[text, f"{before[name]:.3f}", interval_of(records, name).text(3)] for name, text in names.items()]
+    return table(["", "before the first step, first seed", "after training"], lines, caption) + provenance(records)
 
 
 def _loss(

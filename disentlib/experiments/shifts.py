@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
+from numpy import nan_to_num
 from torch import Tensor
 from torch.nn import functional as F
 
 from disentlib.data import Dataset
+from disentlib.experiments.markup import Html, table
 from disentlib.experiments.measured import Measured, Reader, measured_traversal
 from disentlib.metrics.traversals import RowSummary
 from disentlib.models.directions import DirectionModel
 from disentlib.models.frozen_flow import in_chunks
 
-__all__ = ["Shifts", "cleanest", "direction_rows", "mixed", "shown"]
+__all__ = ["Shifts", "best_for", "cleanest", "direction_rows", "mixed", "shown", "sought"]
 
 
 class Shifts:
@@ -28,7 +30,7 @@ class Shifts:
         self.model, self.flow, self.count = model, model.adopted(), model.count
         self.code_dims = self.count + self.flow.total
 
-    def parameters(self):
+    def parameters(self) -> Iterator[Tensor]:
         return self.model.parameters()
 
     def encode(self, images: Tensor) -> Tensor:
@@ -83,3 +85,35 @@ def mixed(summaries: Sequence[RowSummary], without: Sequence[int] = ()) -> list[
     """The row whose change belongs least to one factor, as a list; empty if nothing else changes anything."""
     left = [row for row, summary in enumerate(summaries) if summary.dominant and row not in without]
     return sorted(left, key=lambda row: summaries[row].purity)[:1]
+
+
+def best_for(summaries: Sequence[RowSummary], factor: str, without: Sequence[int] = ()) -> int:
+    """The purest row in which `factor` changes most, or, if there is none, the row that changes it most.
+
+    >>> row = lambda name, purity, x: RowSummary(name, 0.5, purity, 1.0, {"x": x}, (name,))
+    >>> best_for([row("y", 0.9, 0.4), row("x", 0.6, 0.5), row("y", 0.9, 0.8)], "x", without=[1])
+    2
+    """
+    rows = [row for row in range(len(summaries)) if row not in without]
+    own = [row for row in rows if summaries[row].dominant == factor]
+    if own:
+        return max(own, key=lambda row: summaries[row].purity)
+    return max(rows, key=lambda row: nan_to_num(summaries[row].changes[factor]))
+
+
+def sought(panels: Mapping[str, Measured], factors: Mapping[str, Sequence[str]], caption: str) -> Html:
+    """For each data set and each factor that the paper names: the purest direction of it, if it leads along any."""
+    lines = []
+    for name, wanted in factors.items():
+        summaries = panels[name].summaries
+        for factor in wanted:
+            row = best_for(summaries, factor)
+            lines.append([name, factor.replace("_", " "), *_found(summaries[row], row, factor)])
+    return table(["data", "factor", "direction", "its change", "purity", "does it lead there?"], lines, caption)
+
+
+def _found(summary: RowSummary, row: int, factor: str) -> list[str]:
+    leads = summary.dominant == factor
+    kind, text = ("inside", "yes") if leads else ("below", f"no: {(summary.dominant or 'nothing').replace('_', ' ')}")
+    purity = f"{summary.purity:.2f}" if leads else "–"
+    return [str(row), f"{summary.changes[factor]:.2f}", purity, f'<span class="verdict-{kind}">{text}</span>']
