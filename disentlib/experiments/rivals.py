@@ -14,31 +14,33 @@ from disentlib.experiments.records import Record
 from disentlib.experiments.statistics import bootstrap
 from disentlib.experiments.tables import NOT_RUN, interval_of
 
-__all__ = ["beside_printed", "not_best", "printed_dots"]
+__all__ = ["beside_printed", "not_best", "printed_dots", "printed_points"]
 
 Groups = Mapping[str, Sequence[Record]]
 
 
 def beside_printed(
-    paper: str, name: str, dataset: str, groups: Groups, metrics: Mapping[str, str], generators: Mapping[str, str],
-    caption: str, digits: int = 2,
-) -> Html:  # fmt: skip
-    """Rows are methods, named as the claims name them; for each metric what is printed and ours with its interval.
+    paper: str,
+    name: str,
+    dataset: str | None,
+    groups: Groups,
+    metrics: Mapping[str, str],
+    caption: str,
+    generators: Mapping[str, str] | None = None,
+    digits: int = 2,
+) -> Html:
+    """Rows are settings or methods, named as the claims name them; for each metric what is printed and ours.
 
     `metrics`: column of the table → metric of a record. `generators`: what the printed numbers of a method were made
-    with. A method of which nothing is printed, or a metric that was not computed, gets a dash.
+    with, for a column of its own. What is not printed, or was not computed, gets a dash.
     """
-    printed = _printed(paper, name, dataset)
-    lines = []
-    for method, group in groups.items():
-        cells = [_pair(printed.get((method, column)), group, metric, digits) for column, metric in metrics.items()]
-        lines.append([method, generators.get(method, "–"), *(cell for pair in cells for cell in pair), str(len(group))])
-    head = [
-        "",
-        "printed for",
-        *(text for column in metrics for text in (f"{column}, paper", f"{column}, ours")),
-        "seeds",
-    ]
+    printed, lines = _printed(paper, name, dataset), []
+    for row, group in groups.items():
+        cells = [_pair(printed.get((row, column)), group, metric, digits) for column, metric in metrics.items()]
+        origin = [] if generators is None else [generators.get(row, "–")]
+        lines.append([row, *origin, *(cell for pair in cells for cell in pair), str(len(group))])
+    columns = [f"{column}, {whose}" for column in metrics for whose in ("paper", "ours")]
+    head = ["", *([] if generators is None else ["printed for"]), *columns, "seeds"]
     used = [record for group in groups.values() for record in group]
     return table(head, lines, caption) + provenance(used)
 
@@ -70,7 +72,14 @@ def printed_dots(
     axes.tick_params(axis="x", rotation=45)
 
 
-def _printed(paper: str, name: str, dataset: str) -> dict[tuple[str, str], Claim]:
+def printed_points(axes: Axes, paper: str, name: str, column: str) -> None:
+    """What a table of a swept number prints, as hollow diamonds at that number."""
+    points = [(float(c.row), c.value) for c in claims(paper) if c.table == name and c.column == column]
+    shade = figures.COLOURS["paper"]
+    axes.scatter(*zip(*points), marker="D", s=40, facecolors="none", edgecolors=shade, zorder=4, label="paper")
+
+
+def _printed(paper: str, name: str, dataset: str | None) -> dict[tuple[str, str], Claim]:
     return {(c.row, c.column): c for c in claims(paper) if c.table == name and c.dataset == dataset}
 
 

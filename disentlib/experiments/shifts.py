@@ -116,4 +116,10 @@ def _found(summary: RowSummary, row: int, factor: str) -> list[str]:
     leads = summary.dominant == factor
     kind, text = ("inside", "yes") if leads else ("below", f"no: {(summary.dominant or 'nothing').replace('_', ' ')}")
     purity = f"{summary.purity:.2f}" if leads else "–"
-    return [str(row), f"{summary.changes[factor]:.2f}", purity, f'<span class="verdict-{kind}">{text}</span>']
+    change = summary.changes[factor]
+    return [
+        str(row),
+        f"{change:.2f}" if change == change else "unreadable",
+        purity,
+        f'<span class="verdict-{kind}">{text}</span>',
+    ]

@@ -113,6 +113,7 @@ def alignment_table(panels: Mapping[str, Samples], caption: str) -> Html:
 def scatter_changes(axes: Axes, samples: Samples, xlabel: str, ylabel: str) -> None:
     """The three groups of samples in one plane, from 0."""
     for (name, points), colour, marker in zip(samples.items(), _COLOURS, _MARKERS):
-        axes.scatter(*points.T, s=12, color=colour, marker=marker, alpha=0.6, label=name.replace("_", " "))
-    axes.set(xlabel=xlabel, ylabel=ylabel, xlim=(-0.03, None), ylim=(-0.03, None))
+        label = name.replace("_", " ")
+        axes.scatter(*points.T, s=12, color=colour, marker=marker, alpha=0.6, label=label, clip_on=False)
+    axes.set(xlabel=xlabel, ylabel=ylabel, xlim=(0, None), ylim=(0, None))
     axes.legend(frameon=False)
