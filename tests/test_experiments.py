@@ -443,6 +443,9 @@ def test_a_grid_takes_records_from_the_book_without_training_them(
     marked = dataclasses.replace(made, metrics=made.metrics | {"marked": 1})
     records.write(marked, tmp_path / "book" / f"{SPEC.id}.json")
     assert run_all([SPEC]) == [marked]
+    asked = run_all([SPEC], scores=["sap"])[0].metrics  # a record that lacks a score is not enough
+    assert "marked" not in asked and "sap" in asked
+    monkeypatch.setenv("DISENTLIB_RUNS", str(tmp_path / "elsewhere still"))
     assert "marked" not in run_all([SPEC], reuse=False)[0].metrics
     other_data = dataclasses.replace(marked, data=made.data | {"hash": "0" * 16})
     records.write(other_data, tmp_path / "book" / f"{SPEC.id}.json")
