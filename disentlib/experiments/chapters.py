@@ -21,11 +21,12 @@ from disentlib.experiments import notebooks, places, records
 from disentlib.experiments.parameters import profiles
 from disentlib.training import best_device
 
-__all__ = ["LIVE", "PAGES", "TOOLS", "chapter_file", "publish", "publishing", "source_hash", "stale"]
+__all__ = ["DRAFTS", "LIVE", "PAGES", "TOOLS", "chapter_file", "publish", "publishing", "source_hash", "stale"]
 
 PAGES = ("errata", "reproduction", "status")  # they read records and train nothing
 LIVE = ("quickstart", *PAGES)  # executed at every build of the book, never committed
 TOOLS = ("training",)  # executed by studies, a page of no book
+DRAFTS = ("information_distillation",)  # in no table of contents: their records are not made yet
 _KEY = "disentlib"
 _HEAVY = 150_000  # characters of base64
 
@@ -45,7 +46,7 @@ def source_hash(source: Path) -> str:
 
 def stale(source: Path) -> str | None:
     """Why the chapter of this notebook has to be executed again; None if it is fresh, or no chapter at all."""
-    if source.stem in TOOLS:
+    if source.stem in TOOLS + DRAFTS:
         return None
     chapter = chapter_file(source.stem)
     if not chapter.exists():
