@@ -22,6 +22,7 @@ __all__ = [
     "Spread",
     "curves",
     "dots",
+    "draw_grid",
     "heatmap",
     "image_grid",
     "image_grids",
@@ -140,7 +141,7 @@ def image_grid(
     """One grid of images `[rows, columns, c, h, w]` in [0, 1], a label a row, and a coloured box round some rows."""
     height = _WIDTH * images.shape[0] / images.shape[1]
     figure, axes = plt.subplots(figsize=(_WIDTH, min(height, 10)))
-    _draw_grid(axes, images, rows, boxes or {}, title)
+    draw_grid(axes, images, rows, boxes or {}, title)
     return figure
 
 
@@ -154,7 +155,7 @@ def image_grids(grids: Mapping[str, Tensor], rows: Mapping[str, Sequence[str]] |
     size = (width, high * (cell * first.shape[0] + 0.35))
     figure, axes = plt.subplots(high, beside, figsize=size, squeeze=False)
     for panel, (name, images) in zip(axes.flat, grids.items()):
-        _draw_grid(panel, images, (rows or {}).get(name, ()), (boxes or {}).get(name, {}), name)
+        draw_grid(panel, images, (rows or {}).get(name, ()), (boxes or {}).get(name, {}), name)
     return figure
 
 
@@ -281,7 +282,7 @@ def _draw_spreads(axes: Axes, y: float, spreads: Mapping[str, Spread], colours: 
         axes.scatter([np.mean(values)], [place], s=24, color=colours[name], zorder=4)
 
 
-def _draw_grid(axes: Axes, images: Tensor, rows: Sequence[str], boxes: Mapping[int, str], title: str) -> None:
+def draw_grid(axes: Axes, images: Tensor, rows: Sequence[str], boxes: Mapping[int, str], title: str) -> None:
     pad = 1
     r, c, channels, h, w = images.shape
     sheet = np.ones((r * (h + pad) + pad, c * (w + pad) + pad, 3), dtype=np.float32)

@@ -498,6 +498,8 @@ def test_your_run_is_judged_against_ours_with_the_same_settings(
     for kl, expected in ((3.05, "inside"), (high + 0.01, "outside"), (low - 0.01, "outside")):
         row = cells(pages.against_ours(make_record(seed=9, kl=kl), ["kl"]).text)[1]
         assert row[0] == "kl" and "(3 runs)" in row[2] and row[3].startswith(expected)
+    row = cells(pages.against_ours(make_record(seed=9, kl=1.0, dci_extra=0.5), ["dci_extra"]).text)[1]
+    assert row[2] == "not run"  # ours have not been asked for this score
     row = cells(pages.against_ours(make_record(seed=9, hyper={"beta": 2.0}), ["kl"]).text)[1]
     assert row[2] == "not run" and row[3].startswith("no run of ours")
 

@@ -13,7 +13,16 @@ from disentlib.data.grid import FactorGrid
 __all__ = ["SOURCES", "DataError", "Dataset", "FactorGrid", "MissingData", "load", "names"]
 
 # A data set is one module of this room with `load_real(root, image_size, download)` and `load_rendered(image_size)`.
-_MODULES = {"dsprites": "dsprites", "mnist": "mnist", "celeba": "celeba", "chairs": "chairs"}
+_MODULES = {
+    "dsprites": "dsprites",
+    "mnist": "mnist",
+    "celeba": "celeba",
+    "chairs": "chairs",
+    "cars3d": "cars3d",
+    "anime": "anime",
+    "shapes3d": "shapes3d",
+    "mpi3d": "mpi3d",
+}
 SOURCES = ("auto", "real", "rendered")
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from disentlib.data import files
 from disentlib.data.dataset import Dataset
 from disentlib.data.faces import load_rendered
 from disentlib.data.files import DataError, Pictures, locate
@@ -90,27 +90,14 @@ def _file_names(count: int) -> list[str]:
 def _open_folder(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
     with os.scandir(path) as entries:
         names = sorted(entry.name for entry in entries if entry.name.endswith(".jpg"))
-    return names, partial(_read_file, path)
+    return names, partial(files.read_file, path)
 
 
 def _open_zip(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
-    try:
-        members = [name for name in _archive(path, os.getpid()).namelist() if name.endswith(".jpg")]
-    except (zipfile.BadZipFile, OSError) as error:
-        raise DataError(f"{path}: not a whole zip file: {error}. Get it from {ADDRESS}") from error
+    members = [name for name in files.zip_members(path, ADDRESS) if name.endswith(".jpg")]
     inside = {member.rsplit("/", 1)[-1]: member for member in members if "__MACOSX" not in member}
     return sorted(inside), partial(_read_zipped, path, inside)
 
 
-def _read_file(folder: Path, name: str) -> bytes:
-    return (folder / name).read_bytes()
-
-
 def _read_zipped(path: Path, inside: dict[str, str], name: str) -> bytes:
-    return _archive(path, os.getpid()).read(inside[name])
-
-
-@lru_cache(maxsize=4)
-def _archive(path: Path, process: int) -> zipfile.ZipFile:
-    """The open zip; one for each process, since forked workers that share a file's position read each other's bytes."""
-    return zipfile.ZipFile(path)
+    return files.read_zipped(path, inside[name])

@@ -85,7 +85,7 @@ def _check(path: Path, chairs: list[str], models: int, views: int) -> None:
 
 
 def _open_folder(path: Path) -> tuple[Iterable[str], Callable[[str], bytes]]:
-    return [file.relative_to(path).as_posix() for file in path.glob("*/renders/*.png")], partial(_read_file, path)
+    return [file.relative_to(path).as_posix() for file in path.glob("*/renders/*.png")], partial(files.read_file, path)
 
 
 def _open_tar(path: Path) -> tuple[Iterable[str], Callable[[str], bytes]]:
@@ -101,10 +101,6 @@ def _index_tar(path: Path) -> dict[str, tuple[int, int]]:
             return {member.name: (member.offset_data, member.size) for member in members if member.isfile()}
     except (tarfile.TarError, OSError) as error:
         raise DataError(f"{path}: expected a whole uncompressed tar, found: {error}. Get it from {ADDRESS}") from error
-
-
-def _read_file(folder: Path, name: str) -> bytes:
-    return (folder / name).read_bytes()
 
 
 def _read_span(path: Path, spans: dict[str, tuple[int, int]], name: str) -> bytes:

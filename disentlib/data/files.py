@@ -7,10 +7,11 @@ import http.client
 import io
 import os
 import urllib.request
+import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,19 @@ from tqdm import tqdm
 
 from disentlib.data.atomic import replacing
 
-__all__ = ["DataError", "MissingData", "Pictures", "decode", "download", "locate", "resize", "verify"]
+__all__ = [
+    "DataError",
+    "MissingData",
+    "Pictures",
+    "decode",
+    "download",
+    "locate",
+    "read_file",
+    "read_zipped",
+    "resize",
+    "verify",
+    "zip_members",
+]
 
 _BLOCK = 1 << 20  # bytes moved at a time
 _RESIZED_AT_ONCE = 1024  # images; bounds the float copy that resizing needs
@@ -103,16 +116,41 @@ def resize(images: Tensor, size: int) -> Tensor:
     return torch.cat([part.round().clamp(0, 255).to(torch.uint8) for part in parts])
 
 
-def decode(raw: bytes, native: tuple[int, int], crop: int, size: int) -> Tensor:
+def read_file(folder: Path, name: str) -> bytes:
+    """The bytes of a file below a folder."""
+    return (folder / name).read_bytes()
+
+
+def zip_members(path: Path, address: str) -> list[str]:
+    """The names in a zip; DataError, which says the `address` that has it, if it is not a whole one."""
+    try:
+        return _zip(path, os.getpid()).namelist()
+    except (zipfile.BadZipFile, OSError) as error:
+        raise DataError(f"{path}: not a whole zip file: {error}. Get it from {address}") from error
+
+
+def read_zipped(path: Path, member: str) -> bytes:
+    """The bytes of a zip's member."""
+    return _zip(path, os.getpid()).read(member)
+
+
+@lru_cache(maxsize=4)
+def _zip(path: Path, process: int) -> zipfile.ZipFile:
+    """The open zip; one for each process, since forked workers that share a file's position read each other's bytes."""
+    return zipfile.ZipFile(path)
+
+
+def decode(raw: bytes, native: tuple[int, int] | None, crop: int | None, size: int) -> Tensor:
     """One JPEG or PNG file's bytes → uint8 RGB `[3, size, size]`.
 
-    `native` is the (width, height) it must have; its centre square of `crop` pixels is kept and resized as `resize`
-    does. Raises ValueError or OSError for bytes that are not such a picture.
+    `native` is the (width, height) it must have, None for any; its centre square of `crop` pixels, None for the
+    largest, is kept and resized as `resize` does. Raises ValueError or OSError for bytes that are not such a picture.
     """
     with Image.open(io.BytesIO(raw)) as image:
-        if image.size != native:
+        if native is not None and image.size != native:
             raise ValueError(f"expected {native[0]}×{native[1]} pixels, found {image.width}×{image.height}")
-        left, top = (native[0] - crop) // 2, (native[1] - crop) // 2
+        crop = min(image.size) if crop is None else crop
+        left, top = (image.width - crop) // 2, (image.height - crop) // 2
         square = image.convert("RGB").crop((left, top, left + crop, top + crop))
     # The same two ways as `resize`, but Pillow's: they let several pictures be decoded at once.
     bilinear = Image.Resampling.BILINEAR  # antialiases when it shrinks
@@ -130,8 +168,8 @@ class Pictures:
 
     names: Sequence[str] = field(repr=False)
     read: Callable[[str], bytes] = field(repr=False)
-    native: tuple[int, int]  # (width, height) of every file, pixels
-    crop: int  # side of the centre square that is kept, pixels
+    native: tuple[int, int] | None  # (width, height) of every file, pixels; None: they differ
+    crop: int | None  # side of the centre square that is kept, pixels; None: the largest
     size: int  # side of the result, pixels
     where: Path  # the folder or archive, for messages
     address: str

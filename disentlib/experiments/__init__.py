@@ -8,6 +8,7 @@ from disentlib.experiments.markup import Html, table
 from disentlib.experiments.pages import against_ours, costs, parameter_table, published, record_table
 from disentlib.experiments.parameters import begin
 from disentlib.experiments.pictures import against, loss_curves, seed_dots, summary, traversals
+from disentlib.experiments.planned import chosen, planned, run_planned
 from disentlib.experiments.provenance import provenance
 from disentlib.experiments.readings import errata
 from disentlib.experiments.records import Record, read_all, select
@@ -30,6 +31,7 @@ __all__ = [
     "against_ours",
     "begin",
     "bootstrap",
+    "chosen",
     "claim",
     "claims",
     "compare",
@@ -46,6 +48,7 @@ __all__ = [
     "paired",
     "paper_tables",
     "parameter_table",
+    "planned",
     "prerequisite",
     "provenance",
     "published",
@@ -54,6 +57,7 @@ __all__ = [
     "run",
     "row_labels",
     "run_all",
+    "run_planned",
     "seed_dots",
     "select",
     "summary",

@@ -58,9 +58,9 @@ def against_ours(yours: Record, names: Sequence[str]) -> Html:
     ]
     lines = []
     for name in names:
-        bounds = prediction([float(r.get(name)) for r in ours])
-        value = float(yours.get(name))
-        text = f"{bounds[0]:.3g} … {bounds[1]:.3g} ({len(ours)} runs)" if bounds else "not run"
+        known = [float(r.metrics[name]) for r in ours if name in r.metrics]  # some were asked for fewer scores
+        bounds, value = prediction(known), float(yours.get(name))
+        text = f"{bounds[0]:.3g} … {bounds[1]:.3g} ({len(known)} runs)" if bounds else "not run"
         lines.append([name, f"{value:.4g}", text, _judge(value, bounds)])
     head = ["", "your run", "where ours say one more run falls (95 %)", ""]
     return table(head, lines, "Your run against ours") + provenance(ours)

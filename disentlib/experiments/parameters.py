@@ -43,7 +43,7 @@ LEAST = {
     "training_seed": 0, "shrink": 1, "sample_size": 100, "curve_points": 100, "tree_points": 100, "bin": 2,
     "spare_dims": 0, "copies": 1, "toy_batches": 2,
 }  # fmt: skip
-ABOVE_ZERO = {"lr", "lr_discriminator"}
+ABOVE_ZERO = {"lr", "lr_discriminator", "lr_generator", "lr_encoder", "fraction", "tau1", "tau2", "tau"}
 # What a name or each item of a list may be.
 CHOICES = {
     "source": data.SOURCES, "dataset": data.names(), "datasets": data.names(), "scored": data.names(),

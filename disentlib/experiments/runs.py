@@ -194,22 +194,24 @@ def _run(
 
 
 def run_all(
-    specs: Sequence[Spec], workers: int = 1, reuse: bool = True, compile: str = "none", scores: Sequence[str] = ()
+    specs: Sequence[Spec],
+    workers: int = 1,
+    reuse: bool = True,
+    compile: str = "none",
+    scores: Sequence[str] = (),
 ) -> list[Record]:
     """Train all specs, `workers` at a time with the cores shared between them; the records in the order asked for.
 
-    With `reuse`, a record of the same spec on the same data with all `scores` is enough, this checkout's own or one of
-    the book's.
+    With `reuse`, a record of the same spec on the same data is enough, this checkout's own or one of the book's, if it
+    has all of `scores` (see `run`).
     The first failure is raised when all others are done, so that one bad cell of a grid does not lose the rest.
     """
+    check_scores(scores)
     found = [_known(spec, scores) if reuse else None for spec in specs]
     todo = [spec for spec, record in zip(specs, found) if record is None]
     print(f"{len(specs) - len(todo)} of {len(specs)} records are there already", flush=True)
-    made = iter(
-        _one_by_one(todo, reuse, compile, scores)
-        if workers == 1
-        else _side_by_side(todo, workers, reuse, compile, scores)
-    )
+    more = {"reuse": reuse, "compile": compile, "scores": tuple(scores), "progress": workers == 1}
+    made = iter(_one_by_one(todo, more) if workers == 1 else _side_by_side(todo, workers, more))
     return [next(made) if record is None else record for record in found]
 
 
@@ -221,8 +223,8 @@ def recorded(id: str) -> Record | None:
     return None
 
 
-def _known(spec: Spec, scores: Sequence[str] = ()) -> Record | None:
-    """A record that answers `spec` as the data and the evaluation are today, and has all the scores."""
+def _known(spec: Spec, scores: Sequence[str]) -> Record | None:
+    """A record that answers `spec` as the data and the evaluation are today."""
     dataset = _load(spec.dataset, spec.source, spec.image_size)
     record = recorded(sourced(spec, dataset.source).id)
     if record is None or record.data["hash"] != dataset.content_hash():
@@ -233,26 +235,24 @@ def _known(spec: Spec, scores: Sequence[str] = ()) -> Record | None:
     return record
 
 
-def _side_by_side(
-    specs: Sequence[Spec], workers: int, reuse: bool, compile: str, scores: Sequence[str]
-) -> list[Record]:
+def _side_by_side(specs: Sequence[Spec], workers: int, more: Mapping[str, object]) -> list[Record]:
     threads = max(1, (os.cpu_count() or 1) // workers)
     # Kernels and torch hold threads that a forked child would inherit locked.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
         workers, mp_context=context, initializer=torch.set_num_threads, initargs=(threads,)
     ) as pool:
-        futures = [pool.submit(_quiet, spec, reuse, compile, scores) for spec in specs]
+        futures = [pool.submit(_record, spec, more) for spec in specs]
         for _ in tqdm(as_completed(futures), total=len(futures), desc="runs", unit="run"):
             pass
     return [future.result() for future in futures]
 
 
-def _one_by_one(specs: Sequence[Spec], reuse: bool, compile: str, scores: Sequence[str]) -> list[Record]:
+def _one_by_one(specs: Sequence[Spec], more: Mapping[str, object]) -> list[Record]:
     found, failures = [], []
     for spec in tqdm(specs, desc="runs", unit="run"):
         try:
-            found.append(run(spec, reuse, scores=scores, compile=compile).record)
+            found.append(_record(spec, more))
         except Exception as error:  # the rest of the grid first
             failures.append(error)
     if failures:
@@ -260,8 +260,8 @@ def _one_by_one(specs: Sequence[Spec], reuse: bool, compile: str, scores: Sequen
     return found
 
 
-def _quiet(spec: Spec, reuse: bool, compile: str, scores: Sequence[str]) -> Record:
-    return run(spec, reuse, progress=False, scores=scores, compile=compile).record
+def _record(spec: Spec, more: Mapping[str, object]) -> Record:
+    return run(spec, **more).record
 
 
 @lru_cache(maxsize=4)  # a grid of runs draws its images once

@@ -23,7 +23,7 @@ from disentlib.experiments.parameters import Parameter, ParameterError, notebook
 from disentlib.experiments.runs import Spec, sourced
 from disentlib.experiments.settings import training_spec
 
-__all__ = ["Job", "Study", "StudyError", "differing", "load", "matching", "names", "plan", "select"]
+__all__ = ["Job", "Study", "StudyError", "differing", "load", "matching", "names", "plan", "select", "values_of"]
 
 SPECS = {"training": training_spec}  # notebook → the spec of its one training, from its parameters
 _KEYS = {"title", "notebook", "profile", "seeds", "scores", "grid", "feeds"}
@@ -98,9 +98,10 @@ def load(name: str, profile: str | None = None) -> Study:
     return study
 
 
-def plan(name: str, profile: str | None = None) -> list[Job]:
+def plan(name: str, profile: str | None = None, seeds: Sequence[int] | None = None) -> list[Job]:
     """All runs of a study, numbered from 0: seed by seed, so that the first seed's table is whole first.
 
+    Under another profile or with other seeds than its file says, if they are given.
     StudyError or ParameterError for an unknown notebook, profile or parameter, an empty grid, or a run that is there
     twice. Nothing is run.
 
@@ -108,6 +109,7 @@ def plan(name: str, profile: str | None = None) -> list[Job]:
     True
     """
     study = load(name, profile)
+    study = study if seeds is None else replace(study, seeds=list(seeds))
     settings = [setting for block in study.grid for setting in _combinations(study.name, block)]
     known = _declared(study)
     jobs = [_job(study, known, s, seed) for seed in study.seeds for s in settings]
@@ -126,17 +128,17 @@ def select(jobs: Sequence[Job], only: Sequence[str]) -> list[Job]:
     """
     for condition in only:
         name, equals, text = condition.partition("=")
-        known = sorted(set().union(*map(_values, jobs))) if jobs else []
+        known = sorted(set().union(*map(values_of, jobs))) if jobs else []
         if not equals or (jobs and name not in known):
             raise StudyError(f"--only takes name=value with a name out of {', '.join(known)}; got {condition!r}")
         wanted = [yaml.safe_load(part) for part in text.split(",")]
-        jobs = [job for job in jobs if _values(job).get(name, ...) in wanted]
+        jobs = [job for job in jobs if values_of(job).get(name, ...) in wanted]
     return list(jobs)
 
 
 def matching(jobs: Sequence[Job], wanted: Mapping[str, object]) -> list[Job]:
     """The jobs whose spec or hyper-parameters hold all the wanted values; StudyError if there is none."""
-    found = [job for job in jobs if all(_values(job).get(name, ...) == value for name, value in wanted.items())]
+    found = [job for job in jobs if all(values_of(job).get(name, ...) == value for name, value in wanted.items())]
     if not found:
         raise StudyError(f"study {jobs[0].study} has no run with {dict(wanted)}")
     return found
@@ -144,12 +146,12 @@ def matching(jobs: Sequence[Job], wanted: Mapping[str, object]) -> list[Job]:
 
 def differing(jobs: Sequence[Job]) -> list[str]:
     """The names whose value is not the same in all jobs: what tells them apart."""
-    values = [_values(job) for job in jobs]
+    values = [values_of(job) for job in jobs]
     listed = dict.fromkeys(name for each in values for name in each)
     return [name for name in listed if any(each.get(name, ...) != values[0].get(name, ...) for each in values)]
 
 
-def _values(job: Job) -> dict[str, object]:
+def values_of(job: Job) -> dict[str, object]:
     """Everything that a job can be chosen by: the spec, its hyper-parameters in its midst, and its parents'.
 
     A parent's values have its role before them, as `stage1.beta`; `parents` is the list of the roles.

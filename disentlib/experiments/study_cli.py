@@ -14,7 +14,7 @@ from tqdm import tqdm
 from disentlib.experiments import places, records, studies
 from disentlib.experiments.job_runs import Outcome, publish_failure, run_job
 from disentlib.experiments.job_states import DONE, counted, expected_seconds, forget, record_of, state
-from disentlib.experiments.studies import Job, StudyError, differing, plan, select
+from disentlib.experiments.studies import Job, StudyError, differing, plan, select, values_of
 
 __all__ = ["add_study"]
 
@@ -160,8 +160,8 @@ def _estimate(jobs: Sequence[Job], workers: int) -> str:
 
 
 def _settings(job: Job, names: Sequence[str]) -> str:
-    values = vars(job.spec) | job.spec.hyper
-    return " ".join(f"{name}={values[name]}" for name in names if name in values)
+    own = values_of(job)
+    return " ".join(f"{name}={own[name]}" for name in names if name in own)
 
 
 def _last_line(text: str) -> str:

@@ -11,9 +11,11 @@ from disentlib.losses import (
     dip,
     distillation,
     elbo,
+    flow,
     image_gan,
     information,
     total_correlation,
+    variation,
 )
 
 __all__ = [
@@ -24,7 +26,9 @@ __all__ = [
     "dip",
     "distillation",
     "elbo",
+    "flow",
     "image_gan",
     "information",
     "total_correlation",
+    "variation",
 ]

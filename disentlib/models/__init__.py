@@ -8,13 +8,20 @@ from disentlib.models.base import Losses, Model
 from disentlib.models.beta_gvae import BetaGVAE
 from disentlib.models.beta_tcvae import BetaTCVAE
 from disentlib.models.beta_vae import BetaVAE
+from disentlib.models.closed_form import ClosedForm
+from disentlib.models.deep_spectral import DeepSpectral
 from disentlib.models.dip_vae import DIPVAE
+from disentlib.models.dis_gu import DisGU
+from disentlib.models.disco import DisCo
 from disentlib.models.factor_vae import FactorVAE
+from disentlib.models.ganspace import GANSpace
+from disentlib.models.glow import Glow
 from disentlib.models.ib_gan import IBGAN
 from disentlib.models.id_gan import IDGAN
 from disentlib.models.idgan_sc import IDGANSC
 from disentlib.models.infogan import InfoGAN
 from disentlib.models.infogan_cr import InfoGANCR
+from disentlib.models.latent_discovery import LatentDiscovery
 from disentlib.models.vae import VAE
 
 __all__ = [
@@ -28,6 +35,13 @@ __all__ = [
     "IDGANSC",
     "InfoGAN",
     "InfoGANCR",
+    "ClosedForm",
+    "DeepSpectral",
+    "DisCo",
+    "DisGU",
+    "GANSpace",
+    "Glow",
+    "LatentDiscovery",
     "Losses",
     "Model",
     "VAE",
@@ -49,6 +63,13 @@ _MODELS: dict[str, type[Model]] = {
     "infogan": InfoGAN,
     "infogan_cr": InfoGANCR,
     "idgan_sc": IDGANSC,
+    "glow": Glow,
+    "latent_discovery": LatentDiscovery,
+    "closed_form": ClosedForm,
+    "ganspace": GANSpace,
+    "deep_spectral": DeepSpectral,
+    "disco": DisCo,
+    "dis_gu": DisGU,
 }
 
 

@@ -14,16 +14,21 @@ from disentlib.networks.distillation import (
     PlainDiscriminator,
     PlainGenerator,
 )
+from disentlib.networks.flow import Flow
 from disentlib.networks.gan import PAIR_NETWORKS, Generator, PairNetwork, SharedDiscriminator
 from disentlib.networks.latent import LatentDiscriminator
+from disentlib.networks.navigation import COLUMNS, DiscoEncoder, Navigator, Reconstructor, orthonormal_columns
 from disentlib.networks.seeding import seeded
 
 __all__ = [
     "BottleneckDiscriminator",
     "BottleneckGenerator",
     "CHANNELS",
+    "COLUMNS",
     "ConvDecoder",
     "ConvEncoder",
+    "DiscoEncoder",
+    "Flow",
     "GaussianEncoder",
     "Generator",
     "LatentDiscriminator",
@@ -34,7 +39,10 @@ __all__ = [
     "PAIR_NETWORKS",
     "PairNetwork",
     "SharedDiscriminator",
+    "Navigator",
+    "Reconstructor",
     "Trunk",
+    "orthonormal_columns",
     "seeded",
     "trunk_of",
 ]

@@ -24,9 +24,9 @@ def no_data_folder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="'cifar'.*dsprites, mnist, celeba, chairs"):
+    with pytest.raises(ValueError, match="'cifar'.*dsprites, mnist, celeba, chairs, cars3d, anime, shapes3d, mpi3d"):
         data.load("cifar")
-    assert data.names() == ("dsprites", "mnist", "celeba", "chairs")
+    assert data.names() == ("dsprites", "mnist", "celeba", "chairs", "cars3d", "anime", "shapes3d", "mpi3d")
 
 
 def test_an_unknown_source_lists_the_known_ones() -> None:
@@ -40,7 +40,7 @@ def test_an_unusable_size_is_refused(size: object) -> None:
         data.load("mnist", source="rendered", image_size=size)
 
 
-@pytest.mark.parametrize("name", ["mnist", "celeba", "chairs"])
+@pytest.mark.parametrize("name", ["mnist", "celeba", "chairs", "cars3d", "anime", "shapes3d", "mpi3d"])
 def test_real_never_falls_back(tmp_path: Path, name: str) -> None:
     with pytest.raises(MissingData, match="looked in"):
         data.load(name, source="real", root=tmp_path)
@@ -73,7 +73,15 @@ def test_auto_stops_at_broken_real_files(tmp_path: Path) -> None:
         data.load("mnist", source="auto", root=tmp_path)
 
 
-@pytest.mark.parametrize(("name", "place"), [("celeba", "celeba/img_align_celeba"), ("chairs", "rendered_chairs")])
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("celeba", "celeba/img_align_celeba"),
+        ("chairs", "rendered_chairs"),
+        ("cars3d", "data/cars"),
+        ("anime", "anime"),
+    ],
+)
 def test_auto_stops_at_incomplete_real_files(tmp_path: Path, name: str, place: str) -> None:
     (tmp_path / place).mkdir(parents=True)
     with pytest.raises(DataError, match="found 0"):

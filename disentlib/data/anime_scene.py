@@ -1,0 +1,103 @@
+"""The factors of the rendered anime faces, and the geometry of the head that `anime_renderer` paints on.
+
+The head is an upright roller under a flat outline: every pixel on it is turned back into the head's own frame (u right,
+v down, w to the nose), where a feature is painted once, facing front; turning the head shifts and foreshortens it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import cos, radians, sin
+
+import torch
+from torch import Tensor
+
+from disentlib.data.grid import FactorGrid
+from disentlib.data.raster import coverage, look_up, pixel_centres, smoothstep
+
+__all__ = ["GRID", "HEAD_HEIGHT", "HEAD_WIDTH", "HEAD_Y", "Scene", "set_scene"]
+
+GRID = FactorGrid(
+    (
+        "pose",
+        "hair_colour",
+        "hair_style",  # bob, long, twin tails, ponytail, buns, spikes
+        "eye_colour",
+        "eye_shape",  # round, raised, drooping, sleepy
+        "mouth",  # frown, flat, smile, open
+        "glasses",
+        "skin",
+        "background",
+    ),
+    (7, 8, 6, 6, 4, 4, 2, 3, 6),
+    nominal=("hair_colour", "hair_style", "eye_colour", "eye_shape", "mouth", "background"),
+)
+
+POSES = tuple(radians(a) for a in (-30, -20, -10, 0, 10, 20, 30))  # positive: looks to the right of the picture
+HEAD_Y, HEAD_HEIGHT, HEAD_WIDTH = 0.06, 0.66, 0.54  # centre, half height, half width of the face
+CHEEK = 0.12  # v at which the face is widest
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What every layer needs: the factor columns `[n]`, the grid of samples and the head's geometry as fields."""
+
+    factors: dict[str, Tensor]
+    x: Tensor  # [1, 1, w]
+    y: Tensor  # [1, h, 1]
+    pixel: float  # width of a sample
+    turn: Tensor  # sine of the pose, [n, 1, 1]
+    v: Tensor  # [1, h, 1]
+    side: Tensor  # across the head: −1 and 1 at its widest
+    u: Tensor  # the point on the head, in its own frame
+    outside: Tensor  # distance to the outline of the face
+    painted: Tensor  # how far paint on the face shows: 0 off the face and where it turns away
+
+    def of(self, name: str, table: tuple) -> Tensor:
+        """The entry of a table for each image: `[n, 1, 1]`, colours `[n, 3, 1, 1]`."""
+        return look_up(table, self.factors[name])
+
+    def constant(self, colour: tuple[float, float, float]) -> Tensor:
+        """One colour for all images, `[1, 3, 1, 1]`."""
+        return torch.tensor(colour, device=self.x.device)[None, :, None, None]
+
+    def covered(self, distance: Tensor) -> Tensor:
+        """Coverage of a shape whose distance is in the head's frame, on the face only."""
+        return coverage(distance, self.pixel / HEAD_HEIGHT) * self.painted
+
+    def rows(self, rows: slice) -> Scene:
+        """The same scene on some rows of the grid."""
+        fields = ("y", "v", "side", "u", "outside", "painted")
+        return replace(self, **{name: getattr(self, name)[:, rows] for name in fields})
+
+
+def set_scene(factors: Tensor, size: int) -> Scene:
+    """Factors int64 `[n, 9]` → the scene on a grid of `size` × `size` samples."""
+    f = dict(zip(GRID.names, factors.unbind(1)))
+    x, y = pixel_centres(size, factors.device)
+    turn, front = (look_up([g(a) for a in POSES], f["pose"]) for g in (sin, cos))
+    v = (y - HEAD_Y) / HEAD_HEIGHT
+    # The chin leads the turn, the skull lags behind.
+    side = (x - turn * (0.05 + 0.10 * v)) / HEAD_WIDTH
+    depth = (1 - side * side).clamp(min=0).sqrt()
+    outside = (side.abs() - _outline(v)) * (0.8 * HEAD_WIDTH)
+    return Scene(
+        factors=f,
+        x=x,
+        y=y,
+        pixel=2 / size,
+        turn=turn,
+        v=v,
+        side=side,
+        u=side * front - 0.85 * depth * turn,
+        outside=outside,
+        painted=coverage(outside, 2 / size) * smoothstep(side * turn + depth * front, 0.05, 0.25),
+    )
+
+
+def _outline(v: Tensor) -> Tensor:
+    """Half width of the face at height v, 1 at its widest: round above the cheeks, running to a small chin below."""
+    above, below = (CHEEK - v).clamp(min=0) / (1 + CHEEK), (v - CHEEK).clamp(min=0) / (1 - CHEEK)
+    round_part = (1 - above * above).clamp(min=0).sqrt()
+    cubed = below * below * below
+    return round_part - 0.16 * below - 0.50 * cubed - 0.34 * cubed * cubed * cubed

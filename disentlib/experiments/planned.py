@@ -1,0 +1,47 @@
+"""What a chapter trains is what its studies say: one list of runs for the page, the command line and the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+
+from disentlib.experiments.records import Record
+from disentlib.experiments.runs import Spec, run_all
+from disentlib.experiments.studies import Job, matching, plan
+
+__all__ = ["chosen", "planned", "run_planned"]
+
+_OWN = ("source", "image_size", "train_size", "batch_size", "precision", "eval_points")
+
+
+def planned(study: str, p: SimpleNamespace) -> list[Job]:
+    """The runs of a study under the profile and seeds of a notebook's parameters `p`, and under what else `p` changes.
+
+    `p` may hold source, image_size, train_size, batch_size, precision and eval_points, which go for each run and for
+    all that it builds on, and `fraction`, by which every number of steps is multiplied (at least one step is left).
+    """
+    jobs = plan(study, p.profile, p.seeds)
+    return [replace(job, spec=_changed(job.spec, p)) for job in jobs]
+
+
+def chosen(jobs: Sequence[Job], **wanted: object) -> list[Job]:
+    """The jobs in which all of `wanted` holds, as in a study's `feeds`; `stage1.beta=4.0` is `{"stage1.beta": 4.0}`."""
+    return matching(jobs, wanted)
+
+
+def run_planned(jobs: Sequence[Job], p: SimpleNamespace) -> list[Record]:
+    """Train what has no record yet, score what the study scores, and give all records in the order of the jobs.
+
+    `p` may hold workers, reuse and compile, as for `run_all`.
+    """
+    scores = jobs[0].parameters.get("scores", []) if jobs else []
+    options = {name: getattr(p, name) for name in ("workers", "reuse", "compile") if hasattr(p, name)}
+    return run_all([job.spec for job in jobs], scores=scores, **options)
+
+
+def _changed(spec: Spec, p: SimpleNamespace) -> Spec:
+    own = {name: getattr(p, name) for name in _OWN if hasattr(p, name)}
+    steps = max(1, round(spec.steps * getattr(p, "fraction", 1.0)))
+    parents = {role: _changed(parent, p) for role, parent in spec.parents.items()}
+    return replace(spec, **own, steps=steps, parents=parents)
