@@ -11,7 +11,11 @@ from disentlib.experiments.claims import claims
 
 ROOT = Path(__file__).parents[1]
 SOURCES = {path.stem: path for path in (ROOT / "notebooks").glob("*.ipynb")}
-CHAPTERS = {name: chapters.chapter_file(name) for name in SOURCES if name not in chapters.LIVE + chapters.TOOLS + chapters.DRAFTS}
+CHAPTERS = {
+    name: chapters.chapter_file(name)
+    for name in SOURCES
+    if name not in chapters.LIVE + chapters.TOOLS + chapters.DRAFTS
+}
 RECORDS = records.read_all(ROOT / "book" / "records")
 each_chapter = pytest.mark.parametrize("name", sorted(CHAPTERS))
 
