@@ -680,3 +680,11 @@ def test_heavy_pictures_get_lighter_and_look_the_same() -> None:
     assert before > 150_000 and len(after) < 0.7 * before and "image/png" not in cell.outputs[0]["data"]
     with Image.open(io.BytesIO(base64.b64decode(after))) as image:
         assert np.abs(np.asarray(image.convert("RGB"), float) - noisy).mean() < 4  # grey levels of 255
+
+
+def test_what_was_watched_is_a_line_a_look(make_record: Callable) -> None:
+    record = make_record()
+    assert "Nothing was watched" in pages.watched_table(record).text
+    watched = record.history | {"watched": {"steps": [0, 50], "mig": [0.125, 0.5]}}
+    shown = cells(pages.watched_table(dataclasses.replace(record, history=watched)).text)
+    assert shown == [["step", "mig"], ["0", "0.125"], ["50", "0.500"]]
