@@ -1,4 +1,4 @@
-"""What the chapter on InfoGAN shows: pairs keep their rule, rotations undo an aligned code, contrasts are differences."""
+"""What the chapter on InfoGAN shows: pairs keep their rule, rotations spoil an aligned code, contrasts pair by seed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from conftest import factor_pixels
 from torch import nn
 
 from disentlib.experiments import infogan
+from disentlib.experiments.records import Record
 from disentlib.models import build
 from disentlib.models.base import Model
 
@@ -71,8 +72,6 @@ def test_an_aligned_code_beats_its_rotations_and_a_rotated_one_does_not() -> Non
 
 
 def record(seed: int, value: float, recovery: tuple[float, ...] = (0.5, 0.1)) -> SimpleNamespace:
-    from disentlib.experiments.records import Record
-
     return Record(
         id=f"toy-{seed}", schema=1, spec={"seed": seed, "profile": "smoke", "steps": 1, "hyper": {}},
         data={"description": "toy", "image_shape": [1, 8, 8], "hash": "0"},

@@ -39,7 +39,7 @@ _REAL, _FAKE = figures.COLOURS["paper"], figures.COLOURS["infogan"]
 
 
 def game_figure(distance: float = 2.0) -> Figure:
-    """Left: two unit normals `distance` apart and the best discriminator. Right: what the generator's losses pull with."""
+    """Two unit normals `distance` apart and the best discriminator; and how either loss of the generator pulls."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.0))
     x = np.linspace(-4, 4 + distance, 200)
     real, fake = (np.exp(-((x - mean) ** 2) / 2) / np.sqrt(2 * np.pi) for mean in (distance, 0.0))
