@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 Couples = Mapping[str, tuple[Sequence[Record], Sequence[Record]]]
-_REAL, _FAKE = figures.COLOURS["paper"], figures.COLOURS["infogan"]
+_DARK, _LIGHT = figures.COLOURS["paper"], "#AAAAAA"  # no method's colours: the game is everybody's
 
 
 def game_figure(distance: float = 2.0) -> Figure:
@@ -43,13 +43,13 @@ def game_figure(distance: float = 2.0) -> Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.0))
     x = np.linspace(-4, 4 + distance, 200)
     real, fake = (np.exp(-((x - mean) ** 2) / 2) / np.sqrt(2 * np.pi) for mean in (distance, 0.0))
-    left.plot(x, real, color=_REAL, label="data")
-    left.plot(x, fake, color=_FAKE, label="generator")
+    left.plot(x, real, color=_DARK, label="data")
+    left.plot(x, fake, color=_LIGHT, label="generator")
     left.plot(x, real / (real + fake), color="k", ls="--", label="best D(x)")
     left.set(xlabel="x", ylabel="density, or D", ylim=(0, 1.02))
     d = np.linspace(0, 1, 50)
-    right.plot(d, 1 - d, color=figures.COLOURS["infogan"], label="non-saturating, 1 − D")
-    right.plot(d, d, color=figures.COLOURS["infogan_cr"], ls="--", label="saturating, D")
+    right.plot(d, 1 - d, color=_DARK, label="non-saturating, 1 − D")
+    right.plot(d, d, color=_LIGHT, label="saturating, D")
     right.set(xlabel="D of a generated picture", ylabel="pull on the logit")
     for axis in (left, right):
         axis.legend(frameon=False)
