@@ -11,7 +11,9 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -114,8 +116,14 @@ def profiles(notebook: str) -> dict[str, dict[str, object]]:
     if not path.exists():
         known = sorted(p.stem for p in _PROFILES.glob("*.yml"))
         raise ParameterError(f"no profiles for a notebook {notebook!r}; known: {', '.join(known)}")
-    own = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return {name: _inherited(name, dict(settings)) for name, settings in own.items()}
+    own = deepcopy(_read(path, path.stat().st_mtime_ns))
+    return {name: _inherited(name, settings) for name, settings in own.items()}
+
+
+@lru_cache(maxsize=64)  # the plan of one study asks some hundred times
+def _read(path: Path, changed: int) -> dict[str, dict[str, object]]:
+    """The content of a profiles file as of the time `changed`."""
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def _inherited(name: str, settings: dict[str, object]) -> dict[str, object]:
