@@ -13,7 +13,7 @@ from disentlib.experiments.statistics import bootstrap, spreads
 __all__ = ["two_spreads"]
 
 _REPEATED = "_evaluations"
-_COUNTED = ("beta", "gamma", "tau1", "tau2", "head", "pair_rule", "threshold", "directions")  # told apart in a label
+_COUNTED = ("beta", "gamma", "alpha", "tau1", "tau2", "head", "pair_rule", "threshold", "directions")  # told apart in a label
 
 
 def two_spreads(records: Sequence[Record]) -> Html:
