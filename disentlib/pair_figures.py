@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from torch import Tensor
 
 from disentlib.data import Dataset
@@ -17,6 +18,7 @@ from disentlib.figures import draw_grid
 __all__ = ["architecture", "one_changes", "panels"]
 
 _FROZEN, _TRAINED, _THING, _LOSS = "#D9D9D9", "#CFE3F2", "#FFFFFF", "#F6E3C5"
+_ARROW = {"arrowstyle": "-|>", "color": "#555555", "shrinkA": 2, "shrinkB": 2, "lw": 0.9}
 _CELL, _LABELS = 0.42, 0.7  # inches a side of one picture, and for the labels of a panel's rows
 
 
@@ -57,22 +59,21 @@ class _Box(NamedTuple):
     x: float
     y: float
     colour: str
-    width: float = 1.9
 
 
 _BOXES = {
-    "x": _Box("picture $x$", 1, 5, _THING),
-    "stage1": _Box("stage 1: encoder\nof a β-VAE, frozen", 4, 5, _FROZEN, 2.3),
-    "c": _Box("code $c\\sim q(c|x)$\nnoise $z$", 7, 5, _THING),
-    "pair": _Box("label $s$, codes $c_1, c_2$\nthat differ in $s$ alone", 7, 2, _THING, 2.6),
-    "g": _Box("generator $G$", 10, 3.5, _TRAINED),
-    "fake": _Box("picture $x_G$", 12.9, 5, _THING),
-    "fakes": _Box("pair $x_1, x_2$", 12.9, 2, _THING),
-    "d": _Box("discriminator\nand $Q$, one trunk", 16, 5, _TRAINED, 2.2),
-    "e": _Box("pair network $E$", 16, 2, _TRAINED, 2.2),
-    "adv": _Box("$L_{Adv}$: real?", 19.2, 5.9, _LOSS, 2.3),
-    "info": _Box("$L_{info}$: which $c$?", 19.2, 4.3, _LOSS, 2.3),
-    "sc": _Box("$L_{SC}$: pairs of one $s$\nclose, others apart", 19.2, 2, _LOSS, 2.7),
+    "x": _Box("picture $x$", 0.8, 5, _THING),
+    "stage1": _Box("stage 1: encoder\nof a β-VAE, frozen", 4, 5, _FROZEN),
+    "c": _Box("code $c\\sim q(c|x)$\nnoise $z$", 7.4, 5, _THING),
+    "pair": _Box("label $s$, codes $c_1, c_2$\nthat differ in $s$ alone", 7.4, 2, _THING),
+    "g": _Box("generator $G$", 10.4, 3.5, _TRAINED),
+    "fake": _Box("picture $x_G$", 13, 5, _THING),
+    "fakes": _Box("pair $x_1, x_2$", 13, 2, _THING),
+    "d": _Box("discriminator $D$\nand $Q$, one trunk", 16, 5, _TRAINED),
+    "e": _Box("pair network $E$", 16, 2, _TRAINED),
+    "adv": _Box("$L_{Adv}$: real?", 19.4, 5.8, _LOSS),
+    "info": _Box("$L_{info}$: which $c$?", 19.4, 4.2, _LOSS),
+    "sc": _Box("$L_{SC}$: pairs of one $s$\nclose, others apart", 19.4, 2, _LOSS),
 }
 _ARROWS = (
     ("x", "stage1"), ("stage1", "c"), ("c", "g"), ("c", "pair"), ("pair", "g"), ("g", "fake"), ("g", "fakes"),
@@ -82,30 +83,26 @@ _ARROWS = (
 
 def architecture() -> Figure:
     """Figure 2 of the IDGAN-SC paper in the book's own drawing: what is frozen, what is trained, where losses arise."""
-    figure, axes = plt.subplots(figsize=(10.5, 3.6))
+    figure, axes = plt.subplots(figsize=(10.5, 3.4))
+    boxes = {name: _draw(axes, box) for name, box in _BOXES.items()}
     for start, end in _ARROWS:
-        _arrow(axes, _BOXES[start], _BOXES[end])
-    for box in _BOXES.values():
-        _draw(axes, box)
-    axes.annotate(
-        "", (16, 5.75), (1, 5.75), arrowprops={"arrowstyle": "-|>", "color": "#888888", "connectionstyle": "bar,fraction=0.05"}
-    )  # fmt: skip
-    axes.text(8.5, 6.75, "real pictures", fontsize=8, ha="center", color="#555555")
+        _arrow(axes, boxes[start], boxes[end])
+    axes.plot([0.8, 0.8, 16], [5.4, 6.6, 6.6], color="#555555", lw=0.9)  # real pictures go round to the discriminator
+    axes.annotate("", (16, 5.55), (16, 6.65), arrowprops=_ARROW | {"shrinkA": 0, "shrinkB": 0})
+    axes.text(8.4, 6.75, "real pictures", fontsize=8, ha="center", color="#555555")
     for number, (text, colour) in enumerate((("frozen", _FROZEN), ("trained in stage 2", _TRAINED), ("loss", _LOSS))):
-        _draw(axes, _Box(text, 2.2 + 2.9 * number, 0.4, colour, 2.4))
-    axes.set(xlim=(-0.2, 20.8), ylim=(0, 7.2))
+        _draw(axes, _Box(text, 0.9 + 2.7 * number, 0.6, colour))
+    axes.set(xlim=(-0.2, 21), ylim=(0.2, 7.1))
     axes.axis("off")
     return figure
 
 
-def _draw(axes: Axes, box: _Box) -> None:
+def _draw(axes: Axes, box: _Box) -> Text:
     style = {"boxstyle": "round,pad=0.35", "facecolor": box.colour, "edgecolor": "#555555", "linewidth": 0.8}
-    axes.text(box.x, box.y, box.text, fontsize=8, ha="center", va="center", bbox=style, zorder=3)
+    return axes.text(box.x, box.y, box.text, fontsize=8, ha="center", va="center", bbox=style, zorder=3)
 
 
-def _arrow(axes: Axes, start: _Box, end: _Box) -> None:
-    """From the middle of one box to the edge of the next: boxes are drawn over it."""
-    reach = (end.width / 2 + 0.15) * (1 if end.x > start.x else 0)
-    lift = 0.75 if end.x == start.x else 0
-    style = {"arrowstyle": "-|>", "color": "#555555", "shrinkA": 0, "shrinkB": 0, "lw": 0.9}
-    axes.annotate("", (end.x - reach, end.y + lift), (start.x, start.y), arrowprops=style, zorder=1)
+def _arrow(axes: Axes, start: Text, end: Text) -> None:
+    """From edge to edge; drawn after the boxes, which are only then where they belong."""
+    ends = {"patchA": start.get_bbox_patch(), "patchB": end.get_bbox_patch()}
+    axes.annotate("", end.get_position(), start.get_position(), arrowprops=_ARROW | ends, zorder=4)

@@ -42,7 +42,8 @@ def learning(axes: Axes, points: Learnt, value: str, ylabel: str, chance: float 
         values = [[p.values[value] for p in own if p.step == step] for step in steps]
         colour = COLOURS.get(name)
         (line,) = axes.plot(steps, [np.mean(v) for v in values], color=colour, label=name)
-        axes.fill_between(steps, list(map(min, values)), list(map(max, values)), color=line.get_color(), alpha=0.2, lw=0)
+        low, high = list(map(min, values)), list(map(max, values))
+        axes.fill_between(steps, low, high, color=line.get_color(), alpha=0.2, lw=0)
     if chance is not None:
         axes.axhline(chance, color="#777777", lw=0.8, ls=":")
     axes.set(xlabel="updates of the pair network", ylabel=ylabel)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from matplotlib.axes import Axes
 
@@ -12,32 +13,41 @@ from disentlib.experiments.pair_learning import COLLAPSED
 from disentlib.experiments.provenance import provenance
 from disentlib.experiments.records import Record
 from disentlib.experiments.statistics import bootstrap
+from disentlib.experiments.studies import Job
 
-__all__ = ["LEAST", "gan_collapsed", "pair_network_collapsed", "score_curves", "signs"]
+__all__ = ["LEAST", "gan_collapsed", "pair_network_collapsed", "score_curves", "signs", "unwatched"]
 
 LEAST = 0.25  # share of the data's variety, or of its brightness, below which pictures count as all alike or as empty
+
+
+def unwatched(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs without the scores that a study takes on the way and at the end: each draws some 100 000 sprites."""
+    plain = [replace(job.spec, watch=[], watch_every=None) for job in jobs]
+    return [replace(job, spec=s, parameters=job.parameters | {"scores": []}) for job, s in zip(jobs, plain)]
 
 
 def score_curves(axes: Axes, groups: Mapping[str, Sequence[Record]], score: str, ylabel: str,
                  paper: Mapping[str, float] | None = None) -> None:  # fmt: skip
     """A watched score against the step: mean over seeds as a line, its 95 % interval as a band.
 
-    `paper`: the paper's value for some of the groups, a hollow diamond at the last step. A group without runs is left
-    out.
+    Runs that were not watched have one point, at their end. `paper`: the paper's value for some of the groups, a hollow
+    diamond at the last step. A group without runs is left out.
     """
     for name, records in groups.items():
-        watched = [record.history["watched"] for record in records]
-        if not watched:
+        if not records:
             continue
+        watched = [_watched(record, score) for record in records]
         intervals = [bootstrap(values) for values in zip(*(w[score] for w in watched), strict=True)]
         steps, colour = watched[0]["steps"], figures.COLOURS.get(name)
-        axes.plot(steps, [i.mean for i in intervals], "o-", ms=3, color=colour, label=figures.LABELS.get(name, name))
+        label = figures.LABELS.get(name, name).replace("\n", " ")
+        axes.plot(steps, [i.mean for i in intervals], "o-", ms=3, color=colour, label=label)
         if intervals[0].low is not None:
             bounds = [i.low for i in intervals], [i.high for i in intervals]
             axes.fill_between(steps, *bounds, color=colour, alpha=0.2, lw=0)
         if name in (paper or {}):
             axes.scatter([steps[-1]], [paper[name]], marker="D", s=45, facecolors="none", edgecolors=colour, zorder=4)
     axes.set(xlabel="step of the second phase", ylabel=ylabel)
+    axes.legend(frameon=False)
 
 
 def pair_network_collapsed(record: Record) -> bool | None:
@@ -58,6 +68,10 @@ def signs(groups: Mapping[str, Sequence[Record]], caption: str) -> Html:
     head = ["", "seeds", "pair network collapsed", "pictures collapsed", "cosine of two classes",
             "neighbours that share the label", "variety (data: 1)", "brightness (data: 1)"]  # fmt: skip
     return table(head, lines, caption) + provenance(used)
+
+
+def _watched(record: Record, score: str) -> Mapping[str, list]:
+    return record.history.get("watched") or {"steps": [record.spec["steps"]], score: [float(record.get(score))]}
 
 
 def _counts(records: Sequence[Record]) -> list[str]:
