@@ -44,8 +44,9 @@ LEAST = {
     "beta": 0.0, "gamma": 0.0, "workers": 1, "width": 1, "columns": 2, "rows": 1, "watch_every": 1,
     "training_seed": 0, "shrink": 1, "sample_size": 100, "curve_points": 100, "tree_points": 100, "bin": 2,
     "spare_dims": 0, "copies": 1, "toy_batches": 2,
+    "oracle_seed": 0, "oracle_steps": 1, "oracle_pairs": 4, "reader_images": 1, "reader_steps": 1, "bases": 1,
 }  # fmt: skip
-ABOVE_ZERO = {"lr", "lr_discriminator", "lr_generator", "lr_encoder", "fraction", "tau1", "tau2", "tau"}
+ABOVE_ZERO = {"lr", "lr_discriminator", "lr_generator", "lr_encoder", "oracle_lr", "fraction", "tau1", "tau2", "tau"}
 # What a name or each item of a list may be.
 CHOICES = {
     "source": data.SOURCES, "dataset": data.names(), "datasets": data.names(), "scored": data.names(),
