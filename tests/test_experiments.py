@@ -580,6 +580,7 @@ def demo_book(tmp_path: Path, runs_folder: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(parameters, "_PROFILES", tmp_path)
     monkeypatch.setattr(places, "book", lambda: tmp_path / "book")
     monkeypatch.setattr(places, "published_records", lambda: tmp_path / "book" / "records")
+    monkeypatch.setattr(chapters, "draft", lambda name: False)
 
     def execute(source: Path, output: Path, given: dict) -> Path:
         assert os.environ["DISENTLIB_PUBLISH"] == str(tmp_path / "book" / "records")

@@ -20,9 +20,13 @@ def planned(study: str, p: SimpleNamespace) -> list[Job]:
 
     `p` may hold source, image_size, train_size, batch_size, precision and eval_points, which go for each run and for
     all that it builds on, and `fraction`, by which every number of steps is multiplied (at least one step is left).
+    In the profile `smoke` nothing is watched and no slow score is taken: they would take longer than the trainings.
     """
-    jobs = plan(study, p.profile, p.seeds)
-    return [replace(job, spec=_changed(job.spec, p)) for job in jobs]
+    jobs = [replace(job, spec=_changed(job.spec, p)) for job in plan(study, p.profile, p.seeds)]
+    if p.profile != "smoke":
+        return jobs
+    quick = [{name: value for name, value in job.parameters.items() if name != "scores"} for job in jobs]
+    return [replace(job, parameters=given, spec=_unwatched(job.spec)) for job, given in zip(jobs, quick)]
 
 
 def chosen(jobs: Sequence[Job], **wanted: object) -> list[Job]:
@@ -45,3 +49,8 @@ def _changed(spec: Spec, p: SimpleNamespace) -> Spec:
     steps = max(1, round(spec.steps * getattr(p, "fraction", 1.0)))
     parents = {role: _changed(parent, p) for role, parent in spec.parents.items()}
     return replace(spec, **own, steps=steps, parents=parents)
+
+
+def _unwatched(spec: Spec) -> Spec:
+    parents = {role: _unwatched(parent) for role, parent in spec.parents.items()}
+    return replace(spec, watch=[], watch_every=None, parents=parents)
