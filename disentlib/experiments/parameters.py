@@ -7,11 +7,13 @@ also when plain `papermill` runs it, because the kernel remembers the cell that 
 from __future__ import annotations
 
 import ast
+import copy
 import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -113,8 +115,13 @@ def profiles(notebook: str) -> dict[str, dict[str, object]]:
     if not path.exists():
         known = sorted(p.stem for p in _PROFILES.glob("*.yml"))
         raise ParameterError(f"no profiles for a notebook {notebook!r}; known: {', '.join(known)}")
-    own = yaml.safe_load(path.read_text(encoding="utf-8"))
+    own = copy.deepcopy(_parsed(path.read_text(encoding="utf-8")))
     return {name: _inherited(name, dict(settings)) for name, settings in own.items()}
+
+
+@lru_cache(maxsize=64)  # a study asks for the same profiles once a run and once a parent
+def _parsed(text: str) -> dict[str, dict[str, object]]:
+    return yaml.safe_load(text)
 
 
 def _inherited(name: str, settings: dict[str, object]) -> dict[str, object]:
