@@ -48,6 +48,15 @@ COLOURS = {
     "beta_tcvae": "#882255",
     "id_gan": "#44AA99",
     "ib_gan": "#999933",
+    "glow": "#AA4499",
+    "glow_additive": "#6699CC",
+    "glow_standard": "#661100",
+    "closed_form": "#88CCEE",
+    "ganspace": "#DDCC77",
+    "ganspace_data": "#EE8866",
+    "deep_spectral": "#117733",
+    "latent_discovery": "#CC6677",
+    "random": "#8C8C8C",
     "paper": "#444444",
 }
 LABELS = {
@@ -62,6 +71,15 @@ LABELS = {
     "beta_tcvae": "β-TCVAE",
     "id_gan": "ID-GAN",
     "ib_gan": "IB-GAN",
+    "glow": "Glow",
+    "glow_additive": "Glow, additive",
+    "glow_standard": "Glow, N(0, I)",
+    "closed_form": "CF",
+    "ganspace": "GS",
+    "ganspace_data": "GS, data",
+    "deep_spectral": "DS",
+    "latent_discovery": "LD",
+    "random": "random",
     "paper": "paper",
 }
 # And one colour a metric. The two voting metrics bear the names of the models that came with them.
