@@ -57,6 +57,9 @@ COLOURS = {
     "deep_spectral": "#117733",
     "latent_discovery": "#CC6677",
     "random": "#8C8C8C",
+    "dip_vae": "#BBCC33",
+    "disco": "#225555",
+    "dis_gu": "#CC3311",
     "paper": "#444444",
 }
 LABELS = {
@@ -80,6 +83,9 @@ LABELS = {
     "deep_spectral": "DS",
     "latent_discovery": "LD",
     "random": "random",
+    "dip_vae": "DIP-VAE",
+    "disco": "DisCo",
+    "dis_gu": "Dis-GU",
     "paper": "paper",
 }
 # And one colour a metric. The two voting metrics bear the names of the models that came with them.
