@@ -53,7 +53,8 @@ CHOICES = {
     "model": models.names(), "models": models.names(),
     "precision": training.PRECISIONS, "compile": ("none", "default", "reduce-overhead", "max-autotune"),
     "adversarial_term": ADVERSARIAL_TERMS, "adversarial_terms": ADVERSARIAL_TERMS, "adversarial_sign": (1, -1),
-    "scores": tuple(SCORES), "exact_scores": tuple(SCORES), "watch": tuple(SCORES), "estimators": tuple(ESTIMATORS), "trees": ("sklearn", "lightgbm"),
+    "scores": tuple(SCORES), "exact_scores": tuple(SCORES), "watch": tuple(SCORES),
+    "estimators": tuple(ESTIMATORS), "trees": ("sklearn", "lightgbm"),
 }  # fmt: skip
 
 
