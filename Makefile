@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# One process a core with one thread each: most tests are too small to share their work between threads.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto
 JB := $(BIN)/jupyter-book build . -W -n --keep-going -q
 
 NB ?= quickstart
@@ -20,15 +22,15 @@ html: $(READY)  ## build the pages from the chapters as they are
 	$(JB)
 
 test: $(READY) lint  ## everything that CI runs
-	$(BIN)/python -m pytest -q -m "not notebook and not book"
+	$(PYTEST) --dist loadfile -m "not notebook and not book"
 	$(BIN)/python -m disentlib chapters --check
-	$(BIN)/python -m pytest -q -m notebook
+	$(PYTEST) -m notebook
 	$(BIN)/python -m disentlib publish quickstart reproduction errata status --profile smoke --if-missing
 	$(MAKE) html
 	BOOK_BUILT=1 $(BIN)/python -m pytest -q -m book
 
 test-fast: $(READY)  ## unit and law tests alone
-	$(BIN)/python -m pytest -q -m "not notebook and not book"
+	$(PYTEST) --dist loadfile -m "not notebook and not book"
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -298,12 +298,15 @@ class _Run:
 def load_weights(model: Model, checkpoint: str | Path) -> int:
     """Put a checkpoint's weights into a model built with the same settings and return the step they are from.
 
-    CheckpointError if the file cannot be read or was written for other settings or other images.
+    The optimisers' states come too, since a run that builds on this one may go on with them. CheckpointError if the
+    file cannot be read or was written for other settings or other images.
     """
     state = _read(Path(checkpoint))
     _check_same(Path(checkpoint), {"model": state["identity"]["model"]}, {"model": _settings(model)})
     try:
         model.load_state_dict(state["model"])
+        for name, optimiser in model.optimisers.items():
+            optimiser.load_state_dict(state["optimisers"][name])
     except RuntimeError as error:
         raise CheckpointError(f"{checkpoint} holds the weights of another network ({error})") from error
     return state["step"]

@@ -11,7 +11,11 @@ from disentlib.experiments.claims import claims
 
 ROOT = Path(__file__).parents[1]
 SOURCES = {path.stem: path for path in (ROOT / "notebooks").glob("*.ipynb")}
-CHAPTERS = {name: chapters.chapter_file(name) for name in SOURCES if name not in chapters.LIVE + chapters.TOOLS}
+CHAPTERS = {
+    name: chapters.chapter_file(name)
+    for name in SOURCES
+    if name not in chapters.LIVE + chapters.TOOLS and not chapters.draft(name)
+}
 RECORDS = records.read_all(ROOT / "book" / "records")
 each_chapter = pytest.mark.parametrize("name", sorted(CHAPTERS))
 
@@ -26,6 +30,13 @@ def is_picture(output):
 
 def outputs(name):
     return [o for cell in cells(name) for o in cell.get("outputs", [])]
+
+
+def test_a_notebook_that_the_contents_do_not_name_is_a_draft():
+    named = re.findall(r"book/chapters/(\w+)", (ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    assert {"vae", "beta_gvae", "errata"} <= set(named) <= set(SOURCES)
+    assert not any(map(chapters.draft, named)) and chapters.draft("no_such_chapter")
+    assert not chapters.draft("training")  # a tool, which is to have no page
 
 
 @each_chapter

@@ -443,6 +443,9 @@ def test_a_grid_takes_records_from_the_book_without_training_them(
     marked = dataclasses.replace(made, metrics=made.metrics | {"marked": 1})
     records.write(marked, tmp_path / "book" / f"{SPEC.id}.json")
     assert run_all([SPEC]) == [marked]
+    asked = run_all([SPEC], scores=["sap"])[0].metrics  # a record that lacks a score is not enough
+    assert "marked" not in asked and "sap" in asked
+    monkeypatch.setenv("DISENTLIB_RUNS", str(tmp_path / "elsewhere still"))
     assert "marked" not in run_all([SPEC], reuse=False)[0].metrics
     other_data = dataclasses.replace(marked, data=made.data | {"hash": "0" * 16})
     records.write(other_data, tmp_path / "book" / f"{SPEC.id}.json")
@@ -580,6 +583,7 @@ def demo_book(tmp_path: Path, runs_folder: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(parameters, "_PROFILES", tmp_path)
     monkeypatch.setattr(places, "book", lambda: tmp_path / "book")
     monkeypatch.setattr(places, "published_records", lambda: tmp_path / "book" / "records")
+    monkeypatch.setattr(chapters, "draft", lambda name: False)
 
     def execute(source: Path, output: Path, given: dict) -> Path:
         assert os.environ["DISENTLIB_PUBLISH"] == str(tmp_path / "book" / "records")
@@ -676,3 +680,11 @@ def test_heavy_pictures_get_lighter_and_look_the_same() -> None:
     assert before > 150_000 and len(after) < 0.7 * before and "image/png" not in cell.outputs[0]["data"]
     with Image.open(io.BytesIO(base64.b64decode(after))) as image:
         assert np.abs(np.asarray(image.convert("RGB"), float) - noisy).mean() < 4  # grey levels of 255
+
+
+def test_what_was_watched_is_a_line_a_look(make_record: Callable) -> None:
+    record = make_record()
+    assert "Nothing was watched" in pages.watched_table(record).text
+    watched = record.history | {"watched": {"steps": [0, 50], "mig": [0.125, 0.5]}}
+    shown = cells(pages.watched_table(dataclasses.replace(record, history=watched)).text)
+    assert shown == [["step", "mig"], ["0", "0.125"], ["50", "0.500"]]

@@ -112,6 +112,22 @@ def test_the_scored_code_is_the_mean_of_the_read_noise_without_any_noise(images:
     assert variances == pytest.approx(codes.detach().numpy().var(0).tolist(), rel=1e-4)
 
 
+def test_the_bottleneck_is_measured_over_fresh_noise_in_nats(images: Tensor) -> None:
+    """A bottleneck set to `r = ¾ z + N(0, 7/16)` on its first dimension, nothing on the others: −½ ln(7/16) nats."""
+    model = build(noise_dims=3).eval()
+
+    class Channel(torch.nn.Module):
+        def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+            used = torch.tensor([1.0, 0.0, 0.0])
+            return 0.75 * z * used, used * math.log(7 / 16)
+
+    model.representation = Channel()
+    found = model.measure(images.repeat(200, 1, 1, 1), generator())
+    assert found["kl_per_dimension"] == pytest.approx([-0.5 * math.log(7 / 16), 0, 0], abs=0.02)
+    assert found["bottleneck"] == pytest.approx(sum(found["kl_per_dimension"]), rel=1e-5)
+    assert found["information"] < 0.1  # a reconstructor that has learnt nothing
+
+
 def reached(beta: float, steps: int) -> dict[str, Tensor]:
     """What the generator's updates alone come to, D as it was drawn, without instance noise."""
     model = models.build("ib_gan", (1, 12, 12), code_dims=3, noise_dims=5, beta=beta, lr=1e-3, noise_start=0.0)

@@ -97,6 +97,28 @@ def test_a_stage1_that_does_not_fit_is_refused(images: Tensor) -> None:
         model.adopt("stage1", stage1())
 
 
+def test_both_decoders_are_measured_on_the_same_codes(images: Tensor) -> None:
+    parent = stage1()
+    for step in range(20):
+        parent.step(images, generator(step))
+    model = build(adopt=False).eval()
+    model.adopt("stage1", parent.eval())
+    codes = parent.encode(images)
+    torch.testing.assert_close(model.decode_stage1(codes), parent.decode(codes))
+    found = model.measure(images, generator())
+    for prefix, pictures in {"stage1_": parent.decode(codes), "": model.decode(codes)}.items():
+        error = ((pictures - images) ** 2).sum() / len(images)
+        assert found[f"{prefix}squared_error"] == pytest.approx(error.item(), rel=1e-5)
+        read = (parent.encode(pictures) - codes).square().mean(0).sqrt()
+        assert found[f"{prefix}code_error"] == pytest.approx(read.tolist(), rel=1e-4)
+    assert found["stage1_squared_error"] < found["squared_error"]
+    mean, variance = parent.posterior(images)[0], parent.posterior(images)[1].exp()
+    kl = torch.distributions.kl_divergence(
+        torch.distributions.Normal(mean, variance.sqrt()), torch.distributions.Normal(0.0, 1.0)
+    )
+    assert found["kl_per_dimension"] == pytest.approx(kl.mean(0).tolist(), rel=1e-3, abs=1e-6)
+
+
 # ---- a step --------------------------------------------------------------------------------------------------------
 
 

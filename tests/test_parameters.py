@@ -11,7 +11,15 @@ import pytest
 import yaml
 
 from disentlib.experiments import notebooks, parameters, studies
-from disentlib.experiments.parameters import Parameter, ParameterError, begin, declared, notebook_parameters, resolve
+from disentlib.experiments.parameters import (
+    Parameter,
+    ParameterError,
+    begin,
+    declared,
+    narrowed,
+    notebook_parameters,
+    resolve,
+)
 
 FOLDER = Path(parameters.__file__).with_name("profiles")
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
@@ -227,6 +235,31 @@ def test_begin_asks_for_the_parameters_first(profile_folder: Path) -> None:
     for namespace in ({}, kernel(), kernel("import os")):
         with pytest.raises(ParameterError, match="run the cell tagged `parameters` first"):
             begin("demo", namespace)
+
+
+# ---- settings of one model ------------------------------------------------------------------------------------------
+
+
+def test_the_narrower_section_comes_before_the_wider() -> None:
+    settings = {"lr": 1, "steps": 1, "celeba": {"lr": 2, "steps": 2}, "id_gan": {"lr": 3, "celeba": {"lr": 4}}}
+    assert narrowed(settings, "dsprites", "vae") == settings == narrowed(settings, None, None)
+    found = {(d, m): narrowed(settings, d, m) for d in ("dsprites", "celeba") for m in ("vae", "id_gan")}
+    assert {key: value["lr"] for key, value in found.items()} == {
+        ("dsprites", "vae"): 1,
+        ("dsprites", "id_gan"): 3,
+        ("celeba", "vae"): 2,
+        ("celeba", "id_gan"): 4,
+    }
+    assert [value["steps"] for value in found.values()] == [1, 1, 2, 2]
+
+
+def test_a_dict_that_is_given_changes_only_its_own_keys(profile_folder: Path) -> None:
+    (profile_folder / "demo.yml").write_text("small: {gan: {lr: 0.5, steps: 5}}\n")
+    known = declared("profile: str = 'small'\ngan: dict = None\n")
+    assert resolve("demo", known, {})["gan"] == {"lr": 0.5, "steps": 5}
+    assert resolve("demo", known, {"gan": {"lr": 0.1}})["gan"] == {"lr": 0.1, "steps": 5}
+    with pytest.raises(ParameterError, match="steps must be at least 1, got 0"):
+        resolve("demo", known, {"gan": {"steps": 0}})
 
 
 # ---- every notebook ------------------------------------------------------------------------------------------------

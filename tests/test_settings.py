@@ -12,7 +12,7 @@ from disentlib import models
 from disentlib.experiments import parameters, records
 from disentlib.experiments.parameters import ParameterError
 from disentlib.experiments.runs import Spec, sourced
-from disentlib.experiments.settings import training_spec, vae_spec
+from disentlib.experiments.settings import model_spec, training_spec, vae_spec
 
 ROOT = Path(__file__).parents[1]
 RECORDS = records.read_all(ROOT / "book" / "records")
@@ -34,6 +34,9 @@ def values(notebook: str, **given: object) -> SimpleNamespace:
         ("beta_gvae_ablation", "celeba", "beta_gvae", {"adversarial_term": "logit", "adversarial_sign": -1}),
         ("vae", "dsprites", "beta_vae", {"beta": 8.0}),
         ("quickstart", "dsprites", "beta_vae", {"beta": 4.0}),
+        ("information_distillation", "dsprites", "beta_vae", {}),
+        ("information_distillation", "celeba", "beta_vae", {}),
+        ("information_distillation", "dsprites", "ib_gan", {"beta": 0.564}),
     ],
 )  # fmt: skip
 def test_a_chapter_and_the_training_notebook_ask_for_the_same(
@@ -43,6 +46,23 @@ def test_a_chapter_and_the_training_notebook_ask_for_the_same(
     own = vae_spec(values(chapter, profile=profile), dataset, model, **{"seed": 2, **typed})
     same = values("training", profile=profile, like=chapter, dataset=dataset, model=model, hyper=hyper, seed=2)
     assert training_spec(same).id == own.id
+
+
+@pytest.mark.parametrize("profile", ["smoke", "laptop", "paper"])
+@pytest.mark.parametrize("dataset", ["dsprites", "celeba"])
+def test_a_run_that_builds_on_another_too(profile: str, dataset: str) -> None:
+    """The study's parent is `like` the chapter, so that it has the chapter's settings for the parent's own model."""
+    chapter = "information_distillation"
+    p = values(chapter, profile=profile)
+    own = model_spec(p, dataset, "id_gan", {"stage1": model_spec(p, dataset, "beta_vae", seed=2)}, seed=2)
+    given = {"parents": {"stage1": {"model": "beta_vae", "like": chapter}}, "like": chapter, "profile": profile}
+    found = training_spec(values("training", dataset=dataset, model="id_gan", seed=2, **given))
+    assert found == own and found.id == own.id
+    for spec, settings in ((own, p.id_gan), (own.parents["stage1"], p.beta_vae)):
+        narrower = settings.get(dataset, {})
+        assert spec.steps == narrower.get("steps", settings["steps"])
+        assert spec.train_size == narrower.get("train_size", p.train_size)
+        assert spec.hyper["lr"] == narrower.get("lr", settings["lr"])
 
 
 def test_the_digit_models_of_the_vae_chapter_too() -> None:

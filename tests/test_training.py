@@ -450,3 +450,16 @@ def test_a_checkpoint_is_written_every_so_often_and_at_the_end(
 def test_a_history_survives_the_file(toy: Dataset, tmp_path: Path) -> None:
     history = fit(Line(), toy, 10, tmp_path / "c.pt")
     assert torch.load(tmp_path / "c.pt", weights_only=True)["history"] == asdict(history)
+
+
+def test_weights_bring_their_optimisers_along(toy: Dataset, tmp_path: Path) -> None:
+    file = tmp_path / "c.pt"
+    trained, other = gvae(seed=1), gvae(seed=1)
+    fit(trained, toy, 3, checkpoint=file)
+    assert training.load_weights(other, file) == 3
+    for name, optimiser in trained.optimisers.items():
+        mine, theirs = (o.state_dict()["state"] for o in (other.optimisers[name], optimiser))
+        assert mine.keys() == theirs.keys() and len(mine) > 0
+        for key, values in theirs.items():
+            for part, value in values.items():
+                torch.testing.assert_close(mine[key][part], value, rtol=0, atol=0)

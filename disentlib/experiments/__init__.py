@@ -5,7 +5,7 @@ from disentlib.experiments.claims import claim, claims
 from disentlib.experiments.distillation import counted, gained, unmoved
 from disentlib.experiments.evaluation import informed, row_labels
 from disentlib.experiments.markup import Html, table
-from disentlib.experiments.pages import against_ours, costs, parameter_table, published, record_table
+from disentlib.experiments.pages import against_ours, costs, parameter_table, published, record_table, watched_table
 from disentlib.experiments.parameters import begin
 from disentlib.experiments.pictures import against, loss_curves, seed_dots, summary, traversals
 from disentlib.experiments.planned import chosen, planned, run_planned
@@ -67,4 +67,5 @@ __all__ = [
     "two_spreads",
     "unmoved",
     "vae_spec",
+    "watched_table",
 ]

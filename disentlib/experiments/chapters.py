@@ -21,7 +21,7 @@ from disentlib.experiments import notebooks, places, records
 from disentlib.experiments.parameters import profiles
 from disentlib.training import best_device
 
-__all__ = ["LIVE", "PAGES", "TOOLS", "chapter_file", "publish", "publishing", "source_hash", "stale"]
+__all__ = ["LIVE", "PAGES", "TOOLS", "chapter_file", "draft", "publish", "publishing", "source_hash", "stale"]
 
 PAGES = ("errata", "reproduction", "status")  # they read records and train nothing
 LIVE = ("quickstart", *PAGES)  # executed at every build of the book, never committed
@@ -35,6 +35,13 @@ def chapter_file(name: str) -> Path:
     return places.book() / "chapters" / f"{name}.ipynb"
 
 
+def draft(name: str) -> bool:
+    """Whether `_toc.yml` does not name the chapter yet: it can be run, and the book has no page of it."""
+    toc = places.project() / "_toc.yml"
+    named = re.findall(r"book/chapters/(\w+)", toc.read_text(encoding="utf-8")) if toc.exists() else []
+    return name not in (*named, *TOOLS)
+
+
 def source_hash(source: Path) -> str:
     """16 hex digits over what decides a page besides the package: cells, their tags and captions, and the profiles."""
     content = json.loads(source.read_text(encoding="utf-8"))["cells"]
@@ -44,8 +51,8 @@ def source_hash(source: Path) -> str:
 
 
 def stale(source: Path) -> str | None:
-    """Why the chapter of this notebook has to be executed again; None if it is fresh, or no chapter at all."""
-    if source.stem in TOOLS:
+    """Why the chapter of this notebook has to be executed again; None if it is fresh, a draft, or no chapter at all."""
+    if source.stem in TOOLS or draft(source.stem):
         return None
     chapter = chapter_file(source.stem)
     if not chapter.exists():

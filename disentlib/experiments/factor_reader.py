@@ -35,24 +35,27 @@ _MEANS = 0.15  # share of the training images that are means over factors not to
 _MEAN_OF = 6  # … of so many pictures, …
 _UNTOLD = 0.5  # … and the chance of each factor to be one of them
 _WARM_UP = 0.15  # share of the steps in which the rate rises
-_HELD_OUT = 2000  # images that the scores are measured on
-_BASES = 64  # points from which true traversals measure the instrument's noise
 _COLUMNS = 10  # values along a true traversal, as in the book's grids
 _CHUNK = 500
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How the reader is trained: on `images` drawn from the whole set, by Adam with a rate that rises and falls."""
+    """How the reader is trained: on `images` drawn from the whole set, by Adam with a rate that rises and falls.
+
+    `held_out`: images that its scores are measured on; `bases` of them start true traversals, which give its noise.
+    """
 
     images: int = 20_000
     steps: int = 2000
     batch_size: int = 64
     lr: float = 2e-3
+    held_out: int = 2000
+    bases: int = 64
 
     def __post_init__(self) -> None:
-        if min(self.images, self.steps, self.batch_size) < 1:
-            raise ValueError(f"images, steps and batch_size must be at least 1, got {self}")
+        if min(self.images, self.steps, self.batch_size, self.held_out, self.bases) < 1:
+            raise ValueError(f"images, steps, batch_size, held_out and bases must be at least 1, got {self}")
 
 
 class Network(nn.Module):
@@ -122,16 +125,16 @@ def fit(dataset: Dataset, settings: Settings, seed: int, device: torch.device | 
     sizes, generator = dataset.factor_sizes, torch.Generator().manual_seed(seed)
     indices = torch.randperm(len(dataset), generator=generator)
     train = indices[: min(settings.images, len(dataset) * 9 // 10)]
-    test = indices[len(train) :][:_HELD_OUT]
+    test = indices[len(train) :][: settings.held_out]
     scales = scales_of(dataset.grid, PERIODS.get(dataset.name, {}))
     network = seeded(Network, dataset.image_shape, sum(widths_of(scales, sizes)), seed=seed).to(device)
     images = _training_images(dataset, train, generator).to(device)
-    network.standardise(images[:_HELD_OUT].float() / 255)
+    network.standardise(images[: settings.held_out].float() / 255)
     reader = FactorReader(network, scales, sizes)
     _train(reader, images, dataset.factors(train).to(device), settings, generator)
     network.eval()
     reader = replace(reader, scores=reader.measure(dataset.images(test), dataset.factors(test)))
-    return _with_noise(reader, dataset, test[:_BASES])
+    return _with_noise(reader, dataset, test[: settings.bases])
 
 
 def scales_of(grid: FactorGrid, periods: Mapping[str, float]) -> tuple[Scale, ...]:

@@ -13,7 +13,7 @@ from disentlib.experiments.provenance import provenance
 from disentlib.experiments.records import Record, read_all, select
 from disentlib.experiments.statistics import prediction
 
-__all__ = ["against_ours", "costs", "parameter_table", "published", "record_table"]
+__all__ = ["against_ours", "costs", "parameter_table", "published", "record_table", "watched_table"]
 
 
 def published(**wanted: object) -> list[Record]:
@@ -72,6 +72,15 @@ def record_table(record: Record) -> Html:
     parts = {**record.spec, **{f"data.{k}": v for k, v in record.data.items()}, **cost, **record.environment}
     lines = [[f"<code>{html.escape(name)}</code>", html.escape(str(value))] for name, value in parts.items()]
     return table(["", record.id], lines, "The record") + provenance([record])
+
+
+def watched_table(record: Record) -> Html:
+    """The scores that were taken on the way: a line for each look, none if nothing was watched."""
+    watched = dict(record.history.get("watched", {"steps": []}))
+    steps = watched.pop("steps")
+    lines = [[str(step), *(f"{values[i]:.3f}" for values in watched.values())] for i, step in enumerate(steps)]
+    head = ["step", *(name.replace("_", " ") for name in watched)]
+    return table(head, lines, "Scores on the way" if lines else "Nothing was watched") + provenance([record])
 
 
 def _judge(value: float, bounds: tuple[float, float] | None) -> str:

@@ -7,11 +7,13 @@ also when plain `papermill` runs it, because the kernel remembers the cell that 
 from __future__ import annotations
 
 import ast
+import copy
 import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -41,7 +43,7 @@ LEAST = {
     "seed": 0, "steps": 1, "batch_size": 1, "code_dims": 1, "image_size": 8, "train_size": 1, "eval_points": 100,
     "beta": 0.0, "gamma": 0.0, "workers": 1, "width": 1, "columns": 2, "rows": 1, "watch_every": 1,
     "training_seed": 0, "shrink": 1, "sample_size": 100, "curve_points": 100, "tree_points": 100, "bin": 2,
-    "spare_dims": 0, "copies": 1, "toy_batches": 2,
+    "spare_dims": 0, "copies": 1, "toy_batches": 2, "starts": 1, "samples": 1,
     "oracle_seed": 0, "oracle_steps": 1, "oracle_pairs": 4, "reader_images": 1, "reader_steps": 1, "bases": 1,
 }  # fmt: skip
 ABOVE_ZERO = {"lr", "lr_discriminator", "lr_generator", "lr_encoder", "oracle_lr", "fraction", "tau1", "tau2", "tau"}
@@ -51,7 +53,8 @@ CHOICES = {
     "model": models.names(), "models": models.names(),
     "precision": training.PRECISIONS, "compile": ("none", "default", "reduce-overhead", "max-autotune"),
     "adversarial_term": ADVERSARIAL_TERMS, "adversarial_terms": ADVERSARIAL_TERMS, "adversarial_sign": (1, -1),
-    "scores": tuple(SCORES), "watch": tuple(SCORES), "estimators": tuple(ESTIMATORS), "trees": ("sklearn", "lightgbm"),
+    "scores": tuple(SCORES), "exact_scores": tuple(SCORES), "watch": tuple(SCORES),
+    "estimators": tuple(ESTIMATORS), "trees": ("sklearn", "lightgbm"),
 }  # fmt: skip
 
 
@@ -114,8 +117,13 @@ def profiles(notebook: str) -> dict[str, dict[str, object]]:
     if not path.exists():
         known = sorted(p.stem for p in _PROFILES.glob("*.yml"))
         raise ParameterError(f"no profiles for a notebook {notebook!r}; known: {', '.join(known)}")
-    own = yaml.safe_load(path.read_text(encoding="utf-8"))
+    own = copy.deepcopy(_parsed(path.read_text(encoding="utf-8")))
     return {name: _inherited(name, dict(settings)) for name, settings in own.items()}
+
+
+@lru_cache(maxsize=64)  # a study asks for the same profiles once a run and once a parent
+def _parsed(text: str) -> dict[str, dict[str, object]]:
+    return yaml.safe_load(text)
 
 
 def _inherited(name: str, settings: dict[str, object]) -> dict[str, object]:

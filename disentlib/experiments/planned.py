@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 
+from disentlib.experiments.parameters import profiles
 from disentlib.experiments.records import Record
 from disentlib.experiments.runs import Spec, run_all
 from disentlib.experiments.studies import Job, matching, plan
@@ -18,11 +19,17 @@ _OWN = ("source", "image_size", "train_size", "batch_size", "precision", "eval_p
 def planned(study: str, p: SimpleNamespace) -> list[Job]:
     """The runs of a study under the profile and seeds of a notebook's parameters `p`, and under what else `p` changes.
 
-    `p` may hold source, image_size, train_size, batch_size, precision and eval_points, which go for each run and for
-    all that it builds on, and `fraction`, by which every number of steps is multiplied (at least one step is left).
+    `p` may hold source, image_size, train_size, batch_size, precision and eval_points. What differs there from the
+    profile was given by hand, and goes for each run and for all that it builds on; the rest is as the study has it,
+    where a model or a data set may have a value of its own. `fraction` multiplies every number of steps (at least one
+    step is left).
+    In the profile `smoke` nothing is watched and no slow score is taken: they would take longer than the trainings.
     """
-    jobs = plan(study, p.profile, p.seeds)
-    return [replace(job, spec=_changed(job.spec, p)) for job in jobs]
+    jobs = [replace(job, spec=_changed(job.spec, p)) for job in plan(study, p.profile, p.seeds)]
+    if p.profile != "smoke":
+        return jobs
+    quick = [{name: value for name, value in job.parameters.items() if name != "scores"} for job in jobs]
+    return [replace(job, parameters=given, spec=_unwatched(job.spec)) for job, given in zip(jobs, quick)]
 
 
 def chosen(jobs: Sequence[Job], **wanted: object) -> list[Job]:
@@ -41,7 +48,18 @@ def run_planned(jobs: Sequence[Job], p: SimpleNamespace) -> list[Record]:
 
 
 def _changed(spec: Spec, p: SimpleNamespace) -> Spec:
-    own = {name: getattr(p, name) for name in _OWN if hasattr(p, name)}
+    own = {name: getattr(p, name) for name in _OWN if _by_hand(p, name)}
     steps = max(1, round(spec.steps * getattr(p, "fraction", 1.0)))
     parents = {role: _changed(parent, p) for role, parent in spec.parents.items()}
     return replace(spec, **own, steps=steps, parents=parents)
+
+
+def _by_hand(p: SimpleNamespace, name: str) -> bool:
+    """Whether `p` says something else than the profile of its notebook."""
+    usual = profiles(p.notebook)[p.profile] if hasattr(p, "notebook") else {}
+    return hasattr(p, name) and getattr(p, name) != usual.get(name)
+
+
+def _unwatched(spec: Spec) -> Spec:
+    parents = {role: _unwatched(parent) for role, parent in spec.parents.items()}
+    return replace(spec, watch=[], watch_every=None, parents=parents)

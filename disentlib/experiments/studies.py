@@ -137,11 +137,18 @@ def select(jobs: Sequence[Job], only: Sequence[str]) -> list[Job]:
 
 
 def matching(jobs: Sequence[Job], wanted: Mapping[str, object]) -> list[Job]:
-    """The jobs whose spec or hyper-parameters hold all the wanted values; StudyError if there is none."""
-    found = [job for job in jobs if all(values_of(job).get(name, ...) == value for name, value in wanted.items())]
+    """The jobs whose spec or hyper-parameters hold all the wanted values; StudyError if there is none.
+
+    A list is any of its items, for what is not a list itself: profiles may differ in the usual value.
+    """
+    found = [job for job in jobs if all(_is(values_of(job).get(name, ...), value) for name, value in wanted.items())]
     if not found:
         raise StudyError(f"study {jobs[0].study} has no run with {dict(wanted)}")
     return found
+
+
+def _is(value: object, wanted: object) -> bool:
+    return value == wanted or (isinstance(wanted, list) and value in wanted)
 
 
 def differing(jobs: Sequence[Job]) -> list[str]:

@@ -41,7 +41,7 @@ def pair_codes(
     [[[0.0, 0.0]], [[0.0, 1.0]]]
     """
     _check_pairs(rule, min_gap, bound)
-    labelled = nn.functional.one_hot(labels, codes.shape[1]).bool()
+    labelled = labels[:, None] == torch.arange(codes.shape[1], device=labels.device)
     differs = labelled if rule == "change_one" else ~labelled
     first, second = apart(codes, other, min_gap, bound) if min_gap > 0 else (codes, other)
     return torch.where(differs, first, codes), torch.where(differs, second, codes)
