@@ -20,7 +20,6 @@ from disentlib.experiments.markup import Html
 from disentlib.experiments.measured import Measured
 from disentlib.experiments.pair_learning import Oracle, Point, Setting, learn, pair_difference, pairs_of
 from disentlib.experiments.statistics import bootstrap
-from disentlib.experiments.studies import Job, plan
 from disentlib.metrics.traversals import RowSummary
 from disentlib.models.pairs import PairPlan
 
@@ -199,10 +198,3 @@ def test_runs_that_were_not_watched_have_one_point_at_their_end(make_record: Cal
     _, axes = plt.subplots()
     second_phase.score_curves(axes, {"infogan": [make_record(mig=0.3)]}, "mig", "MIG")
     assert axes.lines[0].get_xydata().tolist() == [[100, 0.3]]
-
-
-def test_unwatched_runs_differ_in_nothing_else() -> None:
-    job: Job = plan("figure3", "smoke", [0])[0]
-    (plain,) = second_phase.unwatched([job])
-    assert plain.spec == replace(job.spec, watch=[], watch_every=None) and job.spec.watch
-    assert plain.parameters["scores"] == [] and plain.id != job.id

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from matplotlib.axes import Axes
 
@@ -13,17 +12,10 @@ from disentlib.experiments.pair_learning import COLLAPSED
 from disentlib.experiments.provenance import provenance
 from disentlib.experiments.records import Record
 from disentlib.experiments.statistics import bootstrap
-from disentlib.experiments.studies import Job
 
-__all__ = ["LEAST", "gan_collapsed", "pair_network_collapsed", "score_curves", "signs", "unwatched"]
+__all__ = ["LEAST", "gan_collapsed", "pair_network_collapsed", "score_curves", "signs"]
 
 LEAST = 0.25  # share of the data's variety, or of its brightness, below which pictures count as all alike or as empty
-
-
-def unwatched(jobs: Sequence[Job]) -> list[Job]:
-    """The jobs without the scores that a study takes on the way and at the end: each draws some 100 000 sprites."""
-    plain = [replace(job.spec, watch=[], watch_every=None) for job in jobs]
-    return [replace(job, spec=s, parameters=job.parameters | {"scores": []}) for job, s in zip(jobs, plain)]
 
 
 def score_curves(axes: Axes, groups: Mapping[str, Sequence[Record]], score: str, ylabel: str,
