@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from disentlib.colours import COLOURS, LABELS, METRIC_COLOURS, METRIC_LABELS
+
 __all__ = [
     "COLOURS",
     "LABELS",
@@ -34,67 +36,6 @@ __all__ = [
     "use_style",
 ]
 
-# Okabe–Ito and, where that has no more, Tol: safe for the common kinds of colour blindness. One colour a method,
-# through the whole book.
-COLOURS = {
-    "vae": "#0072B2",
-    "beta_vae": "#E69F00",
-    "beta_gvae": "#009E73",
-    "factor_vae": "#CC79A7",
-    "infogan": "#56B4E9",
-    "infogan_cr": "#D55E00",
-    "idgan_sc": "#332288",
-    "beta_tcvae": "#882255",
-    "id_gan": "#44AA99",
-    "ib_gan": "#999933",
-    "dip_vae": "#BBCC33",
-    "closed_form": "#88CCEE",
-    "ganspace": "#DDCC77",
-    "deep_spectral": "#117733",
-    "latent_discovery": "#CC6677",
-    "disco": "#225555",
-    "dis_gu": "#CC3311",
-    "paper": "#444444",
-}
-LABELS = {
-    "vae": "VAE",
-    "beta_vae": "β-VAE",
-    "beta_gvae": "β-GVAE",
-    "factor_vae": "FactorVAE",
-    "infogan": "InfoGAN",
-    "infogan_cr": "InfoGAN-CR",
-    "idgan_sc": "IDGAN-SC",
-    "beta_tcvae": "β-TCVAE",
-    "id_gan": "ID-GAN",
-    "ib_gan": "IB-GAN",
-    "dip_vae": "DIP-VAE",
-    "closed_form": "CF",
-    "ganspace": "GS",
-    "deep_spectral": "DS",
-    "latent_discovery": "LD",
-    "disco": "DisCo",
-    "dis_gu": "Dis-GU",
-    "paper": "paper",
-}
-# And one colour a metric. The two voting metrics bear the names of the models that came with them.
-METRIC_COLOURS = {
-    "beta_vae": "#E69F00",
-    "factor_vae": "#CC79A7",
-    "mig": "#0072B2",
-    "sap": "#56B4E9",
-    "dci_disentanglement": "#009E73",
-    "dci_completeness": "#D55E00",
-    "dci_informativeness": "#444444",
-}
-METRIC_LABELS = {
-    "beta_vae": "β-VAE\nmetric",
-    "factor_vae": "FactorVAE\nmetric",
-    "mig": "MIG",
-    "sap": "SAP",
-    "dci_disentanglement": "DCI\ndisentangl.",
-    "dci_completeness": "DCI\ncompleten.",
-    "dci_informativeness": "DCI\ninformativ.",
-}
 BOXES = ("#D62728", "#2CA02C")  # the papers single out two rows of a grid by a red and a green box
 _WIDTH = 8.0  # inches: the width of the book's text column
 _GRIDS_WIDTH = 9.2  # inches: two labelled grids side by side

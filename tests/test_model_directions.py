@@ -174,7 +174,7 @@ def test_ganspace_finds_the_latent_axes_behind_a_linear_activation() -> None:
 
 
 def test_ganspace_can_take_the_axes_of_encoded_images() -> None:
-    model = build("ganspace", source="data", samples=300)
+    model = build("ganspace", axes_from="data", samples=300)
     batches = [torch.rand(100, *SHAPE, generator=generator(k)) for k in range(4)]
     sampled, noise = model.directions().clone(), generator()
     for count, batch in enumerate(batches):
@@ -489,7 +489,7 @@ def test_code_r2_is_one_for_an_encoder_that_is_exact() -> None:
         ("dis_gu", {"eta": -1.0}),
         ("latent_discovery", {"eta": math.nan}),
         ("ganspace", {"samples": 1}),
-        ("ganspace", {"source": "pixels"}),
+        ("ganspace", {"axes_from": "pixels"}),
     ],
 )  # fmt: skip
 def test_a_hyperparameter_out_of_range_is_refused_by_name(name: str, hyper: dict[str, object]) -> None:

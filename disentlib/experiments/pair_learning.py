@@ -23,7 +23,7 @@ from disentlib.models.base import Values, adam, step_optimiser
 from disentlib.models.information_gan import BETAS, evaluating
 from disentlib.models.pairs import PairPlan, PairRegulariser
 
-__all__ = ["Decoded", "Oracle", "Point", "Setting", "Source", "collapsed", "learn", "pair_difference"]
+__all__ = ["Decoded", "Oracle", "Point", "Setting", "Source", "collapsed", "learn", "pair_difference", "pairs_of"]
 
 JUDGED = 512  # fresh pairs that every point of a curve is measured on
 COLLAPSED = 0.99  # mean cosine between classes from which a network counts as collapsed
@@ -145,7 +145,7 @@ def learn(
     `loss`, and `norm`, the mean length of what the network gives before it is normalised.
     """
     generator = torch.Generator().manual_seed(seed)
-    judged = _pairs(source, replace(plan, pairs=JUDGED), torch.Generator().manual_seed(seed + 1_000_003))
+    judged = pairs_of(source, replace(plan, pairs=JUDGED), torch.Generator().manual_seed(seed + 1_000_003))
     networks = {name: _network(source, setting, seed) for name, setting in settings.items()}
     optimisers = {name: adam(n.parameters(), settings[name].lr, BETAS) for name, n in networks.items()}
     points = []
@@ -153,7 +153,7 @@ def learn(
         if step % every == 0 or step == steps:
             points += [Point(name, seed, step, _judge(n, judged, source.code_dims)) for name, n in networks.items()]
         if step < steps:
-            labels, first, second = _pairs(source, plan, generator)
+            labels, first, second = pairs_of(source, plan, generator)
             for name, network in networks.items():
                 setting = settings[name]
                 network.tau1 = setting.tau2 if step < setting.warmup else setting.tau1
@@ -169,7 +169,7 @@ def collapsed(point: Point) -> bool:
 
 def pair_difference(source: Source, plan: PairPlan, seed: int = 0) -> list[float]:
     """Mean absolute difference of the two images of a pair, per pixel, for pairs of each label: `[code_dims]`."""
-    labels, first, second = _pairs(source, replace(plan, pairs=JUDGED), torch.Generator().manual_seed(seed))
+    labels, first, second = pairs_of(source, replace(plan, pairs=JUDGED), torch.Generator().manual_seed(seed))
     change = (first - second).abs().flatten(1).mean(1)
     return [change[labels == label].mean().item() for label in range(source.code_dims)]
 
@@ -182,8 +182,8 @@ def _network(source: Source, setting: Setting, seed: int) -> PairRegulariser:
 
 
 @torch.no_grad()
-def _pairs(source: Source, plan: PairPlan, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Labels `[m]` and both images of `plan.pairs` pairs, each of codes of its own."""
+def pairs_of(source: Source, plan: PairPlan, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Labels int64 `[m]` and both images `[m, c, h, w]` of `plan.pairs` pairs, each of codes of its own."""
     given = source.codes(plan.pairs, generator)
     given |= plan.draw(plan.pairs, source.code_dims, 0, source.prior, generator)
     labels, *codes = plan.codes(given)

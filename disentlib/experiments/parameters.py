@@ -7,11 +7,11 @@ also when plain `papermill` runs it, because the kernel remembers the cell that 
 from __future__ import annotations
 
 import ast
+import copy
 import json
 import math
 import re
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -44,8 +44,9 @@ LEAST = {
     "beta": 0.0, "gamma": 0.0, "workers": 1, "width": 1, "columns": 2, "rows": 1, "watch_every": 1,
     "training_seed": 0, "shrink": 1, "sample_size": 100, "curve_points": 100, "tree_points": 100, "bin": 2,
     "spare_dims": 0, "copies": 1, "toy_batches": 2, "starts": 1, "samples": 1,
+    "oracle_seed": 0, "oracle_steps": 1, "oracle_pairs": 4, "reader_images": 1, "reader_steps": 1, "bases": 1,
 }  # fmt: skip
-ABOVE_ZERO = {"lr", "lr_discriminator", "lr_generator", "lr_encoder", "fraction", "tau1", "tau2", "tau"}
+ABOVE_ZERO = {"lr", "lr_discriminator", "lr_generator", "lr_encoder", "oracle_lr", "fraction", "tau1", "tau2", "tau"}
 # What a name or each item of a list may be.
 CHOICES = {
     "source": data.SOURCES, "dataset": data.names(), "datasets": data.names(), "scored": data.names(),
@@ -116,14 +117,13 @@ def profiles(notebook: str) -> dict[str, dict[str, object]]:
     if not path.exists():
         known = sorted(p.stem for p in _PROFILES.glob("*.yml"))
         raise ParameterError(f"no profiles for a notebook {notebook!r}; known: {', '.join(known)}")
-    own = deepcopy(_read(path, path.stat().st_mtime_ns))
-    return {name: _inherited(name, settings) for name, settings in own.items()}
+    own = copy.deepcopy(_parsed(path.read_text(encoding="utf-8")))
+    return {name: _inherited(name, dict(settings)) for name, settings in own.items()}
 
 
-@lru_cache(maxsize=64)  # the plan of one study asks some hundred times
-def _read(path: Path, changed: int) -> dict[str, dict[str, object]]:
-    """The content of a profiles file as of the time `changed`."""
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+@lru_cache(maxsize=64)  # a study asks for the same profiles once a run and once a parent
+def _parsed(text: str) -> dict[str, dict[str, object]]:
+    return yaml.safe_load(text)
 
 
 def _inherited(name: str, settings: dict[str, object]) -> dict[str, object]:

@@ -13,7 +13,8 @@ from disentlib.experiments.statistics import bootstrap, spreads
 __all__ = ["two_spreads"]
 
 _REPEATED = "_evaluations"
-_COUNTED = ("beta", "gamma", "tau1", "tau2", "head", "pair_rule", "threshold", "directions")  # told apart in a label
+# What is told apart in a label.
+_COUNTED = ("beta", "gamma", "alpha", "tau1", "tau2", "head", "pair_rule", "threshold", "directions")
 
 
 def two_spreads(records: Sequence[Record]) -> Html:

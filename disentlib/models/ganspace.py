@@ -9,9 +9,9 @@ from disentlib.models.base import Losses, Model
 from disentlib.models.frozen_flow import CHUNK, BaseImages, FrozenFlow, check_count
 from disentlib.models.regressed import FixedDirections, fix_signs
 
-__all__ = ["SOURCES", "GANSpace", "principal_axes", "regressed_axes"]
+__all__ = ["AXES_FROM", "GANSpace", "principal_axes", "regressed_axes"]
 
-SOURCES = ("activation", "data")
+AXES_FROM = ("activation", "data")
 SEED_OFFSET = 7_919  # the samples for the axes are not those of the training
 
 
@@ -23,9 +23,9 @@ class GANSpace(FixedDirections):
     coordinates by least squares; each direction has length 1. `measure` records the variance along each component.
     ValueError unless there are more samples than directions.
 
-    `source` = "data" takes the principal axes of encoded images instead, which only an invertible generator allows: the
-    first `samples` training images are collected over as many steps as they need, and the encoder learns the codes of
-    the sampled axes until then.
+    `axes_from` = "data" takes the principal axes of encoded images instead, which only an invertible generator allows:
+    the first `samples` training images are collected over as many steps as they need, and the encoder learns the codes
+    of the sampled axes until then.
 
     >>> GANSpace((1, 32, 32), directions=8, encoder_width=8).code_dims
     8
@@ -36,7 +36,7 @@ class GANSpace(FixedDirections):
         image_shape: tuple[int, int, int],
         directions: int = 64,
         samples: int = 20_000,
-        source: str = "activation",
+        axes_from: str = "activation",
         temperature: float = 0.7,
         shift_scale: float = 6.0,
         cached_bases: bool = False,
@@ -49,9 +49,9 @@ class GANSpace(FixedDirections):
     ) -> None:
         images = BaseImages(temperature, cached_bases, bases, refresh, real_bases, seed=seed)
         super().__init__(image_shape, directions, directions, "top", shift_scale, images, encoder_width, lr, seed)
-        if source not in SOURCES:
-            raise ValueError(f"unknown source {source!r}; known: {', '.join(SOURCES)}")
-        self.samples, self.source = check_count("samples", samples, least=2), source
+        if axes_from not in AXES_FROM:
+            raise ValueError(f"unknown axes_from {axes_from!r}; known: {', '.join(AXES_FROM)}")
+        self.samples, self.axes_from = check_count("samples", samples, least=2), axes_from
 
     def accepts(self, role: str, parent: Model) -> None:
         super().accepts(role, parent)
@@ -59,14 +59,14 @@ class GANSpace(FixedDirections):
             raise ValueError(f"samples must be more than the {self.count} directions, got {self.samples}")
 
     def prepare(self, frozen: FrozenFlow) -> dict[str, torch.optim.Optimizer]:
-        if self.source == "data":
+        if self.axes_from == "data":
             wide = {"dtype": torch.float64, "device": frozen.device}
             self.register_buffer("data_sums", torch.zeros(frozen.dims, **wide))
             self.register_buffer("data_products", torch.zeros(frozen.dims, frozen.dims, **wide))
         return super().prepare(frozen)
 
     def step(self, images: Tensor, generator: torch.Generator) -> Losses:
-        if self.adopted() and self.source == "data" and self.steps_taken * len(images) < self.samples:
+        if self.adopted() and self.axes_from == "data" and self.steps_taken * len(images) < self.samples:
             self._collect(images)
         return super().step(images, generator)
 
