@@ -70,8 +70,9 @@ def headings(prefix: str, groups: Groups | None = None) -> dict[str, str]:
 def concordance(first: Sequence[float], second: Sequence[float]) -> Concordance:
     """Do the two rank alike? A pair is swapped if one puts it in one order and the other in the other; ties are not.
 
-    >>> concordance([1.0, 2.0, 3.0], [1.0, 3.0, 2.0])
-    Concordance(tau=0.3333333333333333, swapped=1, pairs=3)
+    >>> found = concordance([1.0, 2.0, 3.0], [1.0, 3.0, 2.0])
+    >>> round(found.tau, 3), found.swapped, found.pairs
+    (0.333, 1, 3)
     """
     if len(first) != len(second) or len(first) < 2:
         raise ValueError(f"two orders of the same two models or more, got {len(first)} and {len(second)}")
