@@ -70,7 +70,7 @@ def read_changes(
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """What the reader sees change in two factors, `[n, 2]` as fractions of their range, along two directions.
 
-    Images of the data set, decoded from their exact latents, shifted along the first direction, the second, and both at once.
+    Images of the data set at their exact latents, shifted along the first direction, the second, and both at once.
     """
     decoder = Shifts(model)
     latents = base_codes(decoder, dataset, n)
