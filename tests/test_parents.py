@@ -145,7 +145,7 @@ def test_what_is_watched_changes_no_weight_and_survives_an_interruption(tmp_path
         assert torch.equal(one, other)
 
 
-def test_scores_under_two_protocols_and_repeated_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_under_two_protocols_and_repeated_ones(toy: data.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     from disentlib.experiments import evaluation
 
     small = {
@@ -156,15 +156,14 @@ def test_scores_under_two_protocols_and_repeated_ones(monkeypatch: pytest.Monkey
         for prefix, protocol in evaluation.PROTOCOLS.items()
     }  # fmt: skip
     monkeypatch.setattr(evaluation, "PROTOCOLS", small)
-    sprites = data.load("dsprites", source="rendered", image_size=16)
     model = models.build("vae", (1, 32, 32)).eval()
     model.encode = lambda images: images.flatten(1)[:, ::37]
     names = ["factor_vae", "infogan_cr_factor_vae", "infogan_cr_mig", "factor_vae_evaluations"]
-    found = score(model, sprites, names)
+    found = score(model, toy, names)
     assert set(found) == set(names)
     repeated = found["factor_vae_evaluations"]
     assert len(repeated) == REPEATS and len(set(repeated)) > 1 and all(0 <= value <= 1 for value in repeated)
-    alone = score(model, sprites, ["infogan_cr_factor_vae"])
+    alone = score(model, toy, ["infogan_cr_factor_vae"])
     assert alone["infogan_cr_factor_vae"] == found["infogan_cr_factor_vae"]
     assert {_prefix(name) for name in SCORES} == {"", "infogan_cr_"}
     with pytest.raises(ValueError, match="unknown metric"):

@@ -15,6 +15,7 @@ def laplacian_energy(images: Tensor) -> Tensor:
     `images` `[n, c, h, w]` in [0, 1], of at least 3×3 pixels. 0 for a flat picture or a ramp; blur lowers it and noise
     raises it, so that a value above the data's is no praise.
 
+    >>> import torch
     >>> stripes = torch.tensor([0.0, 1.0]).repeat(4).expand(1, 1, 8, 8)  # 2x − x_left − x_right = ±2
     >>> laplacian_energy(stripes).item()
     4.0
@@ -30,6 +31,7 @@ def laplacian_energy(images: Tensor) -> Tensor:
 def relative_sharpness(generated: Tensor, real: Tensor) -> float:
     """`laplacian_energy` of generated images, divided by that of real ones: 1 is as sharp as the data.
 
+    >>> import torch
     >>> images = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> round(relative_sharpness(images / 2, images), 6)
     0.25
