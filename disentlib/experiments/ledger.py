@@ -27,7 +27,7 @@ def chapter_states() -> Html:
 def _chapter(source: Path) -> list[str]:
     path = chapters.chapter_file(source.stem)
     if chapters.draft(source.stem):
-        return [source.stem, "not run", *[""] * 4, _verdict("none", "draft: no page of this edition")]
+        return [source.stem, "not run", *[""] * 4, _verdict("none", "draft")]
     if source.stem in chapters.LIVE:
         return [source.stem, "with each build", *[""] * 4, _verdict("inside", "live")]
     if not path.exists():
