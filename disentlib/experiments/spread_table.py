@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from disentlib.colours import LABELS
 from disentlib.experiments.markup import Html, table
 from disentlib.experiments.provenance import provenance
 from disentlib.experiments.records import Record
@@ -56,7 +57,8 @@ def _groups(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
 def _label(record: Record) -> str:
     spec = record.spec
     settings = [f"{name} {spec['hyper'][name]}" for name in _COUNTED if name in spec["hyper"]]
-    return ", ".join([spec["model"], *settings, spec["dataset"], f"{spec['profile']}, {record.data['source']}"])
+    model = LABELS.get(spec["model"], spec["model"])
+    return ", ".join([model, *settings, spec["dataset"], f"{spec['profile']}, {record.data['source']}"])
 
 
 def _shown(spread: float | None) -> str:
