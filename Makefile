@@ -46,7 +46,6 @@ bench: $(READY)  ## steps per second of the training loop against a plain one
 bench-metrics: $(READY)  ## seconds of each metric, and what faster trees cost DCI
 	$(BIN)/python tests/bench_metrics.py
 
-
 clean:
 	rm -rf _build runs/notebooks
 
