@@ -13,10 +13,10 @@ from disentlib.losses.distillation import (
     information_bound,
     instance_noise,
     linear_decay,
-    non_saturating_loss,
-    r1_penalty,
+    signed_r1_penalty,
 )
 from disentlib.losses.elbo import gaussian_kl
+from disentlib.losses.image_gan import generator_loss
 
 
 def test_the_nll_is_that_of_torchs_normal() -> None:
@@ -69,7 +69,7 @@ def test_r1_is_the_squared_gradient_of_finite_differences_per_signed_pixel() -> 
         return torch.tanh(signed.flatten(1) @ weights) @ bend
 
     images.requires_grad_()
-    ours = r1_penalty(logits(2 * images - 1), images).item()
+    ours = signed_r1_penalty(logits(2 * images - 1), images).item()
     signed, step = (2 * images - 1).detach(), 1e-3
     total = 0.0
     for pixel in range(16):
@@ -84,7 +84,7 @@ def test_r1_pushes_the_slope_of_a_discriminator_down() -> None:
     """D(x) = w·x on [−1, 1]: R1 = w² per pixel, whose derivative is 2w; in [0, 1] units D has the slope 2w."""
     w = torch.tensor(3.0, requires_grad=True)
     pixels = torch.rand(5, 1, 1, 1, requires_grad=True)
-    r1 = r1_penalty((w * (2 * pixels - 1)).flatten(), pixels)
+    r1 = signed_r1_penalty((w * (2 * pixels - 1)).flatten(), pixels)
     assert r1.item() == pytest.approx(9.0)
     assert torch.autograd.grad(r1, w)[0].item() == pytest.approx(6.0)
 
@@ -92,7 +92,7 @@ def test_r1_pushes_the_slope_of_a_discriminator_down() -> None:
 def test_the_non_saturating_loss_is_cross_entropy_with_the_label_real() -> None:
     logits = torch.randn(9, generator=torch.Generator().manual_seed(0))
     expected = torch.nn.functional.binary_cross_entropy(logits.sigmoid(), torch.ones(9))
-    torch.testing.assert_close(non_saturating_loss(logits), expected)
+    torch.testing.assert_close(generator_loss(logits), expected)
 
 
 def test_the_noise_falls_on_a_line_and_stays_at_zero() -> None:

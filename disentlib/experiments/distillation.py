@@ -55,10 +55,4 @@ def _compared(records: Sequence[Record], metric: str, digits: int) -> list[str]:
     first, second = ({r.spec["seed"]: float(r.get(name)) for r in records} for name in (STAGE1 + metric, metric))
     difference = paired(second, first)
     sides = [bootstrap(list(values.values())).text(digits) for values in (first, second)]
-    return [*sides, difference.text(digits), _side(difference.low, difference.high)]
-
-
-def _side(low: float | None, high: float | None) -> str:
-    if low is None or high is None:
-        return "one seed"
-    return "larger" if low > 0 else "smaller" if high < 0 else "undecided: the interval holds 0"
+    return [*sides, difference.text(digits), difference.side]

@@ -18,7 +18,7 @@ from disentlib.experiments.markup import Html, table
 from disentlib.experiments.provenance import provenance
 from disentlib.experiments.records import Record
 from disentlib.experiments.runs import Run
-from disentlib.experiments.statistics import Interval, bootstrap, paired
+from disentlib.experiments.statistics import bootstrap, paired
 from disentlib.losses.information import prior_sample
 from disentlib.models.pairs import pair_codes
 
@@ -156,21 +156,10 @@ def rotation_figure(found: Mapping[str, tuple[float, Sequence[float]]]) -> Figur
     return figure
 
 
-def side(difference: Interval) -> str:
-    """On which side of 0 an interval lies, in a word.
-
-    >>> side(Interval(0.2, 0.1, 0.3, n=3))
-    'larger'
-    """
-    if difference.low is None or difference.high is None:
-        return "one seed"
-    return "larger" if difference.low > 0 else "smaller" if difference.high < 0 else "undecided: the interval holds 0"
-
-
 def _contrast(first: Sequence[Record], second: Sequence[Record], metric: str, digits: int) -> list[str]:
     sides = [{r.spec["seed"]: float(r.get(metric)) for r in records} for records in (first, second)]
     difference = paired(*sides)
-    return [*(bootstrap(list(s.values())).text(digits) for s in sides), difference.text(digits), side(difference)]
+    return [*(bootstrap(list(s.values())).text(digits) for s in sides), difference.text(digits), difference.side]
 
 
 def _parted(pairs: Tensor) -> Tensor:

@@ -27,6 +27,17 @@ class Interval:
     def __str__(self) -> str:
         return self.text(3)
 
+    @property
+    def side(self) -> str:
+        """On which side of 0 the interval of a difference lies, in a word.
+
+        >>> Interval(0.2, 0.1, 0.3, n=3).side
+        'larger'
+        """
+        if self.low is None or self.high is None:
+            return "one seed"
+        return "larger" if self.low > 0 else "smaller" if self.high < 0 else "undecided: the interval holds 0"
+
     def text(self, digits: int) -> str:
         """`mean [low, high]` with so many decimals."""
         if self.low is None or self.high is None:

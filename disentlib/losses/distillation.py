@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
-__all__ = ["gaussian_nll", "information_bound", "instance_noise", "linear_decay", "non_saturating_loss", "r1_penalty"]
+from disentlib.losses.image_gan import r1_penalty
+
+__all__ = ["gaussian_nll", "information_bound", "instance_noise", "linear_decay", "signed_r1_penalty"]
 
 VARIANCE_FLOOR = (
     1e-8  # as published for ID-GAN: a frozen encoder may be absurdly sure of an image that no data resemble
@@ -20,6 +21,7 @@ def gaussian_nll(codes: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
 
     `½ Σ_j [ln 2π + ln σ_j² + (c_j − μ_j)² / (σ_j² + 1e-8)]`. `codes`, `mean`, `logvar`: `[n, d]`.
 
+    >>> import torch
     >>> round(gaussian_nll(torch.zeros(4, 2), torch.zeros(4, 2), torch.zeros(4, 2)).item(), 3)  # ln 2π
     1.838
     """
@@ -34,6 +36,7 @@ def information_bound(noise: Tensor, predicted: Tensor) -> Tensor:
     d/2 on average. IB-GAN maximises it. Its upper bound, `E[KL(N(μ_r, σ_r²) ‖ N(0, I))]`, is `elbo.gaussian_kl`.
     `noise`, `predicted`: `[n, d]`.
 
+    >>> import torch
     >>> information_bound(torch.ones(4, 2), torch.ones(4, 2)).item()
     1.0
     """
@@ -41,32 +44,23 @@ def information_bound(noise: Tensor, predicted: Tensor) -> Tensor:
     return 0.5 * (noise.square() - (noise - predicted).square()).sum(1).mean()
 
 
-def non_saturating_loss(fake_logits: Tensor) -> Tensor:
-    """`−E[ln D(fake)]` in nats, what a generator minimises (Goodfellow et al. 2014, §3); ln 2 at logit 0.
+def signed_r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
+    """`image_gan.r1_penalty` per pixel scaled to [−1, 1], as in published code, so that published weights hold.
 
-    >>> round(non_saturating_loss(torch.zeros(4)).item(), 3)
-    0.693
-    """
-    return torch.nn.functional.softplus(-fake_logits.float()).mean()
+    That is a quarter of the penalty per pixel in [0, 1], which `images` `[n, c, h, w]` are.
 
-
-def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
-    """`E‖∇_x D(x)‖²` on real images, no ½ (Mescheder et al. 2018, eq. 9), differentiable; D is the logit.
-
-    Per pixel scaled to [−1, 1] as in published code, a quarter of the square per pixel in [0, 1], so that published
-    weights hold. `images` `[n, c, h, w]` in [0, 1] must require a gradient; `logits` `[n]` come from them.
-
+    >>> import torch
     >>> pixels = torch.zeros(2, 1, 2, 2, requires_grad=True)
-    >>> r1_penalty(3 * pixels.sum((1, 2, 3)), pixels).item()  # 4 · (3 / 2)²
+    >>> signed_r1_penalty(3 * pixels.sum((1, 2, 3)), pixels).item()  # 4 · (3 / 2)²
     9.0
     """
-    (gradient,) = torch.autograd.grad(logits.float().sum(), images, create_graph=True)
-    return (gradient.float() / SIGNED_PER_PIXEL).square().flatten(1).sum(1).mean()
+    return r1_penalty(logits, images) / SIGNED_PER_PIXEL**2
 
 
 def linear_decay(step: Tensor, start: float, steps: int) -> Tensor:
     """`start · max(0, 1 − step / steps)`: from `start` before the first step to 0 at `steps`, a tensor as `step` is.
 
+    >>> import torch
     >>> linear_decay(torch.tensor(25), start=1.0, steps=100).item()
     0.75
     """
@@ -78,6 +72,7 @@ def instance_noise(images: Tensor, noise: Tensor, scale: Tensor | float) -> Tens
 
     `scale`: in units of the published range [−1, 1], where 1 is half of the range. All `[n, c, h, w]`.
 
+    >>> import torch
     >>> instance_noise(torch.tensor([0.5, 0.5]), torch.tensor([0.5, 9.0]), 1.0).tolist()
     [0.75, 1.0]
     """

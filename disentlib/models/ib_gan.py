@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from disentlib.losses.adversarial import discriminator_loss
-from disentlib.losses.distillation import information_bound, instance_noise, linear_decay, non_saturating_loss
+from disentlib.losses.distillation import information_bound, instance_noise, linear_decay
 from disentlib.losses.elbo import gaussian_kl, kl_per_dimension, posterior_sample, standard_normal
+from disentlib.losses.image_gan import generator_loss
 from disentlib.metrics import relative_sharpness
 from disentlib.models.autoencoder import check_weight
 from disentlib.models.base import FunctionalModel, Losses, LossFunction, Values
@@ -119,7 +120,7 @@ class IBGAN(FunctionalModel):
         mean, logvar = self.representation(given["noise"])
         fakes = self.generator(posterior_sample(mean, logvar, given["representation"]))
         seen = instance_noise(fakes, given["generator_instance"], given["instance_noise"])
-        adversarial = non_saturating_loss(self.discriminator(seen))
+        adversarial = generator_loss(self.discriminator(seen))
         information = information_bound(given["noise"], self.reconstructor(seen))
         kl = gaussian_kl(mean, logvar)
         loss = adversarial - information + self.beta * kl

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from disentlib.losses.adversarial import discriminator_loss
-from disentlib.losses.distillation import gaussian_nll, non_saturating_loss, r1_penalty
+from disentlib.losses.distillation import gaussian_nll, signed_r1_penalty
 from disentlib.losses.elbo import kl_per_dimension, posterior_sample, standard_normal
+from disentlib.losses.image_gan import generator_loss
 from disentlib.metrics import relative_sharpness
 from disentlib.models.autoencoder import AutoencoderModel, check_weight
 from disentlib.models.base import FunctionalModel, Losses, LossFunction, Model, Values
@@ -145,13 +146,13 @@ class IDGAN(FunctionalModel):
         real = images.detach().requires_grad_()
         real_logits = self.discriminator(real)
         adversarial = discriminator_loss(real_logits, self.discriminator(fakes))
-        r1 = r1_penalty(real_logits, real)
+        r1 = signed_r1_penalty(real_logits, real)
         return adversarial + self.r1 * r1, {"discriminator": adversarial, "r1": r1, "codes": codes}
 
     def generator_loss(self, images: Tensor, given: Values) -> tuple[Tensor, Values]:
         """The non-saturating loss and what the frozen encoder makes of the images, in nats."""
         fakes = self.generator(torch.cat([given["codes"], given["generator_noise"]], 1))
-        adversarial = non_saturating_loss(self.discriminator(fakes))
+        adversarial = generator_loss(self.discriminator(fakes))
         nll = gaussian_nll(given["codes"], *self.encoder(fakes))
         loss = adversarial + self.information_weight * nll
         return loss, {"loss": loss, "generator": adversarial, "code_nll": nll}
