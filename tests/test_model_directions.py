@@ -16,6 +16,7 @@ from disentlib.models.base import take_updates
 from disentlib.models.closed_form import cosine_patterns, spread
 from disentlib.models.contrast import Contrast
 from disentlib.models.deep_spectral import jacobian
+from disentlib.models.frozen_flow import Pairs
 from disentlib.models.ganspace import regressed_axes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -382,6 +383,20 @@ def test_dis_gu_is_the_learners_loss_plus_the_contrast() -> None:
     torch.testing.assert_close(losses["learner"], losses["cross_entropy"] + 0.5 * losses["shift_error"])
     torch.testing.assert_close(losses["loss"], losses["learner"] + losses["contrast"] + losses["entropy"])
     assert losses["entropy"] > 0
+
+
+def test_raw_variations_are_paid_by_their_length() -> None:
+    """With an encoder that answers with the picture: lengths 2 and 3 along one axis, a negative along the other."""
+    base = torch.zeros(3, 2, 1, 1)
+    shifted = torch.tensor([[2.0, 0.0], [-3.0, 0.0], [0.0, 1.5]])[:, :, None, None]
+    attracted, others = Pairs(base[:2], shifted[:2], torch.ones(2)), Pairs(base[2:], shifted[2:], torch.ones(1))
+    for normalise, product in ((True, 1.0), (False, 6.0)):
+        contrast = Contrast(1, 1, 1, flip_warmup=1, normalise=normalise)
+        values, _ = contrast.terms(nn.Flatten(), attracted, others, step=0)
+        expected = (math.log1p(math.exp(-product)) + math.log(2)) / 2
+        assert values["contrast"].item() == pytest.approx(expected)
+        assert values["positive_similarity"].item() == 1
+    assert build("dis_gu", normalise=False).contrast.normalise is False
 
 
 def test_flipping_begins_after_the_warmup() -> None:

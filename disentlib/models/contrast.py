@@ -28,6 +28,7 @@ class Contrast:
 
     One step takes `queries` and `positives` along one direction and `negatives` along others (as DisCo does).
     `flip_warmup`: steps before pseudo-labels are used (reading D8). `literal`: negatives too get a graph, for nothing.
+    `normalise`: variations get length 1 (reading D7).
     """
 
     queries: int = 32
@@ -38,6 +39,7 @@ class Contrast:
     pseudo_label: str = "similarity"
     flip_warmup: int = 0
     literal: bool = False
+    normalise: bool = True
 
     def __post_init__(self) -> None:
         for name in ("queries", "positives", "negatives"):
@@ -74,18 +76,17 @@ class Contrast:
 
     def terms(self, encoder: nn.Module, attracted: Pairs, others: Pairs, step: int) -> tuple[Values, Tensor]:
         """What `CONTRAST_NAMES` reports of these pairs, "contrast" with a graph, and the queries' variations."""
-        near = _variations(encoder, attracted)
+        near = self._variations(encoder, attracted)
         with torch.set_grad_enabled(self.literal):
-            far = _variations(encoder, others)
+            far = self._variations(encoder, others)
         sizes = [self.queries, self.positives]
         queries, positives = near.split(sizes)
         rules = (self.tau, self.threshold, self.pseudo_label, step >= self.flip_warmup)
         terms = contrastive_loss(queries, positives, far, *rules, valid=(*attracted.valid.split(sizes), others.valid))
         return dict(zip(CONTRAST_NAMES, terms)), queries
 
-
-def _variations(encoder: nn.Module, pairs: Pairs) -> Tensor:
-    return variation(*encoder(torch.cat([pairs.base, pairs.shifted])).float().chunk(2))
+    def _variations(self, encoder: nn.Module, pairs: Pairs) -> Tensor:
+        return variation(*encoder(torch.cat([pairs.base, pairs.shifted])).float().chunk(2), self.normalise)
 
 
 def domination(queries: Tensor, weight: float) -> Tensor:

@@ -23,7 +23,8 @@ class DisGU(DirectionModel):
     The learner has `queries` pairs of its own a step, along any directions; the contrast's queries and positives lie
     along one direction, its negatives along others. `staged`: steps of a first stage that trains navigator and
     reconstructor by eq. 5, after which the encoder learns by eq. 8 from directions that stay; 0 is the joint training.
-    The losses that a stage does not have read 0. `literal`: as in DisCo.
+    The losses that a stage does not have read 0. `normalise`: off for products of raw variations, which may pass 1 and
+    are never negative (reading D7). `literal`: as in DisCo.
 
     >>> DisGU((1, 32, 32), directions=8, code_dims=10, encoder_width=8).code_dims
     10
@@ -52,6 +53,7 @@ class DisGU(DirectionModel):
         threshold: float = 0.95,
         pseudo_label: str = "similarity",
         flip_warmup: int = 1000,
+        normalise: bool = True,
         entropy_weight: float = 0.0,
         staged: int = 0,
         temperature: float = 0.7,
@@ -69,7 +71,8 @@ class DisGU(DirectionModel):
         super().__init__(image_shape, code_dims, directions, level, shift_scale, images, encoder_width, lr, seed)
         check_columns(columns)
         check_count("directions", directions, least=2)
-        self.contrast = Contrast(queries, positives, negatives, tau, threshold, pseudo_label, flip_warmup, literal)
+        rules = (tau, threshold, pseudo_label, flip_warmup, literal, normalise)
+        self.contrast = Contrast(queries, positives, negatives, *rules)
         self.columns, self.threshold, self.staged = columns, threshold, check_count("staged", staged, least=0)
         self.eta, self.entropy_weight = check_weight("eta", eta), check_weight("entropy_weight", entropy_weight)
         self.reconstructor = seeded(Reconstructor, image_shape, directions, seed=seed + 1)
