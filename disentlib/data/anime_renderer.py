@@ -11,17 +11,16 @@ from torch import Tensor
 
 from disentlib.data.anime_scene import GRID, HEAD_HEIGHT, HEAD_WIDTH, HEAD_Y, Scene, set_scene
 from disentlib.data.dataset import Dataset
+from disentlib.data.layers import draw_layers
 from disentlib.data.raster import (
     bump,
     by_chunks,
     coverage,
     ellipse,
-    halve,
     mix,
     paint,
     rounded_box,
     smoothstep,
-    to_bytes,
 )
 
 __all__ = ["GRID", "draw", "load_rendered"]
@@ -101,11 +100,7 @@ def load_rendered(image_size: int | None = None) -> Dataset:
 
 def _draw(factors: Tensor, image_size: int) -> Tensor:
     scene = set_scene(factors, 2 * image_size)
-    canvas = _background(scene)
-    for layer, top, bottom in LAYERS:
-        rows = slice(int((top + 1) * image_size), int((bottom + 1) * image_size) + 1)
-        canvas[:, :, rows] = layer(scene.rows(rows), canvas[:, :, rows])
-    return to_bytes(halve(canvas))
+    return draw_layers(scene, _background(scene), LAYERS, image_size)
 
 
 def _background(s: Scene) -> Tensor:

@@ -1,18 +1,18 @@
 """The factors of the rendered anime faces, and the geometry of the head that `anime_renderer` paints on.
 
-The head is an upright roller under a flat outline: every pixel on it is turned back into the head's own frame (u right,
-v down, w to the nose), where a feature is painted once, facing front; turning the head shifts and foreshortens it.
+The head is an upright roller under a flat outline, its frame (u right, v down). A feature is painted in it once, facing
+front (see `layers`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import cos, radians, sin
 
-import torch
 from torch import Tensor
 
 from disentlib.data.grid import FactorGrid
+from disentlib.data.layers import HeadScene
 from disentlib.data.raster import coverage, look_up, pixel_centres, smoothstep
 
 __all__ = ["GRID", "HEAD_HEIGHT", "HEAD_WIDTH", "HEAD_Y", "Scene", "set_scene"]
@@ -39,36 +39,10 @@ CHEEK = 0.12  # v at which the face is widest
 
 
 @dataclass(frozen=True)
-class Scene:
-    """What every layer needs: the factor columns `[n]`, the grid of samples and the head's geometry as fields."""
+class Scene(HeadScene):
+    """What every layer needs."""
 
-    factors: dict[str, Tensor]
-    x: Tensor  # [1, 1, w]
-    y: Tensor  # [1, h, 1]
-    pixel: float  # width of a sample
     turn: Tensor  # sine of the pose, [n, 1, 1]
-    v: Tensor  # [1, h, 1]
-    side: Tensor  # across the head: −1 and 1 at its widest
-    u: Tensor  # the point on the head, in its own frame
-    outside: Tensor  # distance to the outline of the face
-    painted: Tensor  # how far paint on the face shows: 0 off the face and where it turns away
-
-    def of(self, name: str, table: tuple) -> Tensor:
-        """The entry of a table for each image: `[n, 1, 1]`, colours `[n, 3, 1, 1]`."""
-        return look_up(table, self.factors[name])
-
-    def constant(self, colour: tuple[float, float, float]) -> Tensor:
-        """One colour for all images, `[1, 3, 1, 1]`."""
-        return torch.tensor(colour, device=self.x.device)[None, :, None, None]
-
-    def covered(self, distance: Tensor) -> Tensor:
-        """Coverage of a shape whose distance is in the head's frame, on the face only."""
-        return coverage(distance, self.pixel / HEAD_HEIGHT) * self.painted
-
-    def rows(self, rows: slice) -> Scene:
-        """The same scene on some rows of the grid."""
-        fields = ("y", "v", "side", "u", "outside", "painted")
-        return replace(self, **{name: getattr(self, name)[:, rows] for name in fields})
 
 
 def set_scene(factors: Tensor, size: int) -> Scene:
@@ -86,6 +60,7 @@ def set_scene(factors: Tensor, size: int) -> Scene:
         x=x,
         y=y,
         pixel=2 / size,
+        head_height=HEAD_HEIGHT,
         turn=turn,
         v=v,
         side=side,

@@ -1,18 +1,18 @@
 """The factors of the rendered faces, and the geometry and light of the head that `faces` paints on.
 
-The head is an ellipsoid. Every pixel on it is turned back into the head's own frame (u right, v down, w to the nose),
-where a feature is painted once, facing front; turning the head then shifts and foreshortens it.
+The head is an ellipsoid, its frame (u right, v down, w to the nose). A feature is painted in it once, facing front
+(see `layers`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import cos, radians, sin
 
-import torch
 from torch import Tensor
 
 from disentlib.data.grid import FactorGrid
+from disentlib.data.layers import HeadScene
 from disentlib.data.raster import coverage, look_up, pixel_centres, smoothstep
 
 __all__ = ["GRID", "HEAD_HEIGHT", "HEAD_Y", "LIGHTS", "Scene", "set_scene"]
@@ -42,40 +42,14 @@ HEAD_Y, HEAD_HEIGHT = 0.10, 0.74  # centre and half height of the head
 
 
 @dataclass(frozen=True)
-class Scene:
-    """What every layer needs: the factor columns `[n]`, the grid of samples and the head's geometry as fields."""
+class Scene(HeadScene):
+    """What every layer needs; `side` is the head's unit normal to the right."""
 
-    factors: dict[str, Tensor]
-    x: Tensor  # [1, 1, w]
-    y: Tensor  # [1, h, 1]
-    pixel: float  # width of a sample
     turn_sin: Tensor  # [n, 1, 1], positive when the face looks to the right of the picture
     turn_cos: Tensor
     width: Tensor  # half width of the head, [n, 1, 1]
-    side: Tensor  # unit normal of the head, to the right …
-    u: Tensor  # … and the point on the head, in its own frame
-    v: Tensor
-    w: Tensor
-    outside: Tensor  # distance to the head's outline
-    painted: Tensor  # how far paint on the head shows: 0 off the head and at the back of it
+    w: Tensor  # towards the nose
     light: Tensor  # brightness of a surface bent like the head, about 0.4 … 1.2
-
-    def of(self, name: str, table: tuple) -> Tensor:
-        """The entry of a table for each image: `[n, 1, 1]`, colours `[n, 3, 1, 1]`."""
-        return look_up(table, self.factors[name])
-
-    def constant(self, colour: tuple[float, float, float]) -> Tensor:
-        """One colour for all images, `[1, 3, 1, 1]`."""
-        return torch.tensor(colour, device=self.x.device)[None, :, None, None]
-
-    def covered(self, distance: Tensor) -> Tensor:
-        """Coverage of a shape whose distance is in the head's frame, on the head only."""
-        return coverage(distance, self.pixel / HEAD_HEIGHT) * self.painted
-
-    def rows(self, rows: slice) -> Scene:
-        """The same scene on some rows of the grid."""
-        fields = ("y", "side", "u", "v", "w", "outside", "painted", "light")
-        return replace(self, **{name: getattr(self, name)[:, rows] for name in fields})
 
 
 def set_scene(factors: Tensor, size: int) -> Scene:
@@ -99,6 +73,7 @@ def set_scene(factors: Tensor, size: int) -> Scene:
         x=x,
         y=y,
         pixel=2 / size,
+        head_height=HEAD_HEIGHT,
         turn_sin=turn_sin,
         turn_cos=turn_cos,
         width=width,
