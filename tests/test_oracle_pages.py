@@ -47,11 +47,15 @@ def test_in_a_row_one_factor_runs_and_all_others_stand_in_the_middle() -> None:
 def test_a_mixed_code_moves_both_places_and_a_plain_one_moves_one() -> None:
     codes = torch.zeros(2, 5)
     codes[1, -2] = 0.8
-    for mixed, moved in ((False, [True, False]), (True, [True, True])):
-        images = Oracle(SPRITES, mixed).render(codes)[:, 0]
+    lengths = []
+    for how, moved in (({}, [True, False]), ({"shrunk": True}, [True, False]), ({"mixed": True}, [True, True])):
+        images = Oracle(SPRITES, **how).render(codes)[:, 0]
         rows, columns = (images.sum(dim) for dim in (2, 1))
         middles = [(part * torch.arange(16)).sum(1) / part.sum(1) for part in (columns, rows)]
         assert [bool((middle[0] - middle[1]).abs() > 0.5) for middle in middles] == moved
+        lengths.append(math.hypot(*((middle[0] - middle[1]).item() for middle in middles)))
+    plain, shrunk, mixed = lengths
+    assert shrunk == pytest.approx(mixed, abs=0.5) and plain == pytest.approx(math.sqrt(2) * shrunk, abs=0.5)
 
 
 def test_networks_learn_side_by_side_as_each_does_alone() -> None:

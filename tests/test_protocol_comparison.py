@@ -140,9 +140,11 @@ def test_the_order_of_the_print_against_ours(groups: dict[str, list[Record]]) ->
 
 def test_collapsed_runs_are_counted(make_record: Make) -> None:
     dead, alive = make_record(kl_per_dimension=[0.0, 0.1]), make_record(kl_per_dimension=[0.0, 2.0])
-    gan = make_record(pixel_std_ratio=0.1, between_cosine=0.98)
-    lines = cells(protocol_ranks.collapse_table({"vae": [dead, alive], "gan": [gan]}).text)[1:]
-    assert lines == [["vae", "2", "1", "–", "–"], ["gan", "1", "–", "1", "0"]]
+    pictures = {"pixel_std_ratio": 0.1, "foreground_ratio": 1.0, "between_cosine": 1.0}
+    gans = [make_record(hyper={"head": "supcon"}, code_recovery=[0.0, r2], **pictures) for r2 in (0.05, 0.9)]
+    rival = make_record(hyper={"alpha": 2.0}, **pictures)  # its E gives logits
+    lines = cells(protocol_ranks.collapse_table({"vae": [dead, alive], "gan": gans, "rival": [rival]}).text)[1:]
+    assert lines == [["vae", "2", "1", "–", "–"], ["gan", "2", "1", "2", "2"], ["rival", "1", "–", "1", "–"]]
 
 
 # ---- the size of a code --------------------------------------------------------------------------------------------

@@ -86,6 +86,14 @@ def test_every_record_of_the_book_can_be_asked_for(record: records.Record) -> No
     assert sourced(found, spec["source"]).id == record.id
 
 
+def test_a_share_of_the_steps_is_a_runs_own_and_not_that_of_what_it_builds_on() -> None:
+    given = {"dataset": "dsprites", "model": "id_gan", "like": "information_distillation", "profile": "smoke"}
+    given |= {"parents": {"stage1": {"model": "beta_vae", "like": "information_distillation"}}}
+    whole, half, least = (training_spec(values("training", fraction=f, **given)) for f in (1.0, 0.5, 1e-6))
+    assert (half.steps, least.steps) == (round(whole.steps / 2), 1)
+    assert half.parents == least.parents == whole.parents
+
+
 def test_what_is_given_comes_before_the_profile_and_that_before_the_model() -> None:
     laptop = parameters.profiles("beta_gvae")["laptop"]
     hyper = training_spec(values("training", hyper={"lr": 0.5})).hyper

@@ -8,6 +8,7 @@ pairs for many networks, none of which is kept.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -48,7 +49,7 @@ class Oracle:
     """The renderer as generator: code `i` in [−1, 1] is factor `i`, each value an equal share of the range.
 
     `mixed`: the last two codes are turned by 45° before they become factors, so that each moves both: what an entangled
-    generator would do.
+    generator would do. To stay in the range they move 1/√2 as far; `shrunk`: as far as that, but each its own factor.
 
     >>> from disentlib import data
     >>> oracle = Oracle(data.load("dsprites", source="rendered", image_size=32))
@@ -58,6 +59,7 @@ class Oracle:
 
     dataset: Dataset
     mixed: bool = False
+    shrunk: bool = False
     prior: str = "uniform"
 
     @property
@@ -73,13 +75,16 @@ class Oracle:
 
     def render(self, codes: Tensor) -> Tensor:
         sizes = torch.tensor(self.dataset.factor_sizes)
-        values = self._unmixed(codes) if self.mixed else codes
-        factors = ((values + 1) / 2 * sizes).floor().long().clamp(min=torch.zeros_like(sizes), max=sizes - 1)
+        steps = ((self._places(codes) + 1) / 2 * sizes).floor().long()
+        factors = steps.clamp(min=torch.zeros_like(sizes), max=sizes - 1)
         return self.dataset.images(self.dataset.index(factors))
 
-    def _unmixed(self, codes: Tensor) -> Tensor:
-        u, v = codes[:, -2], codes[:, -1]
-        return torch.cat([codes[:, :-2], ((u + v) / 2)[:, None], ((u - v) / 2)[:, None]], dim=1)
+    def _places(self, codes: Tensor) -> Tensor:
+        """Where each factor stands in its range, which is [−1, 1]."""
+        u, v = codes[:, -2:].split(1, dim=1)
+        if self.mixed:
+            return torch.cat([codes[:, :-2], (u + v) / 2, (u - v) / 2], dim=1)
+        return torch.cat([codes[:, :-2], u / math.sqrt(2), v / math.sqrt(2)], dim=1) if self.shrunk else codes
 
 
 @dataclass(frozen=True)

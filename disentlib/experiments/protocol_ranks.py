@@ -17,8 +17,10 @@ from disentlib.experiments.answers import feeds
 from disentlib.experiments.claims import Claim
 from disentlib.experiments.evaluation import ACTIVE_NATS
 from disentlib.experiments.markup import Html, table
+from disentlib.experiments.pair_learning import COLLAPSED
 from disentlib.experiments.provenance import provenance
 from disentlib.experiments.records import Record
+from disentlib.experiments.second_phase import LEAST, gan_collapsed, pair_network_collapsed
 from disentlib.experiments.statistics import bootstrap
 
 __all__ = [
@@ -36,8 +38,7 @@ __all__ = [
 
 IN_SAMPLE, HELD_OUT = "infogan_cr_", ""  # what the names of the two protocols' scores begin with
 NOT_SCORED = "not scored in this profile"
-ALIKE = 0.5  # pictures that vary less than this, relative to real ones, count as all alike
-PARALLEL = 0.99  # pairs of different labels with a mean cosine above this count as one point
+SILENT = 0.1  # R² below which a recovered code dimension says nothing
 _BANDS = ("#FFFFFF", "#F3F3F3")
 
 Groups = Mapping[str, Sequence[Record]]
@@ -158,28 +159,38 @@ def collapse_table(groups: Groups) -> Html:
     """How many runs of each model ended in one of three kinds of collapse; a dash where a model has no such thing."""
     lines = []
     for name, records in groups.items():
-        counts = [_counted(records, *sign) for sign in _SIGNS]
-        lines.append([name, str(len(records)), *counts])
-    head = ["", "runs", "code says nothing", "pictures all alike", "pairs all parallel"]
+        lines.append([name, str(len(records)), *(_counted(records, sign) for sign in _SIGNS)])
+    head = ["", "runs", "code says nothing", "pictures collapsed", "pairs all parallel"]
     caption = (
-        f"Collapsed runs: no dimension above {ACTIVE_NATS:g} nats; pictures that vary less than {ALIKE:g} of what real "
-        f"ones do; pair representations of different labels with a mean cosine above {PARALLEL:g}"
+        f"Collapsed runs: no dimension above {ACTIVE_NATS:g} nats, or of a GAN's codes none that Q recovers with an R² "
+        f"of {SILENT:g}; pictures with less than {LEAST:g} of the data's variety or brightness, or more than "
+        f"{1 / LEAST:g} times its brightness; pair representations of different labels with a mean cosine of "
+        f"{COLLAPSED:g} or more"
     )
     return table(head, lines, caption) + provenance(_all(groups))
 
 
 # ---- parts ---------------------------------------------------------------------------------------------------------
 
-_SIGNS: tuple[tuple[str, Callable], ...] = (
-    ("kl_per_dimension", lambda kl: max(kl) <= ACTIVE_NATS),
-    ("pixel_std_ratio", lambda ratio: ratio < ALIKE),
-    ("between_cosine", lambda cosine: cosine > PARALLEL),
-)
+
+def _silent(record: Record) -> bool | None:
+    """Whether no dimension of the code says anything; None for a model that measures neither nats nor recovery."""
+    metrics = record.metrics
+    if "kl_per_dimension" in metrics:
+        return max(metrics["kl_per_dimension"]) <= ACTIVE_NATS
+    return max(metrics["code_recovery"]) < SILENT if "code_recovery" in metrics else None
 
 
-def _counted(records: Sequence[Record], metric: str, broken: Callable) -> str:
-    values = [r.metrics[metric] for r in records if metric in r.metrics]
-    return str(sum(bool(broken(value)) for value in values)) if values else "–"
+def _pictures_collapsed(record: Record) -> bool | None:
+    return gan_collapsed(record) if "pixel_std_ratio" in record.metrics else None
+
+
+_SIGNS: tuple[Callable[[Record], bool | None], ...] = (_silent, _pictures_collapsed, pair_network_collapsed)
+
+
+def _counted(records: Sequence[Record], sign: Callable[[Record], bool | None]) -> str:
+    judged = [found for found in map(sign, records) if found is not None]
+    return str(sum(judged)) if judged else "–"
 
 
 def _scored(groups: Groups, metric: str) -> bool:

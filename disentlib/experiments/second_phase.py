@@ -74,4 +74,9 @@ def _counts(records: Sequence[Record]) -> list[str]:
 
 def _signs(records: Sequence[Record]) -> list[str]:
     names = ("between_cosine", "pair_accuracy", "pixel_std_ratio", "foreground_ratio")
-    return [bootstrap([r.metrics[name] for r in records]).text(2) if records else "not run" for name in names]
+    if not records:
+        return ["not run"] * len(names)
+    cells = {name: bootstrap([r.metrics[name] for r in records]).text(2) for name in names}
+    if any(pair_network_collapsed(record) is None for record in records):  # cosines of logits mean little
+        cells["between_cosine"] = "–"
+    return list(cells.values())

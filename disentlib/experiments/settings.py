@@ -70,7 +70,7 @@ def training_spec(p: SimpleNamespace) -> Spec:
         source=p.source,
         image_size=p.image_size,
         train_size=None if p.whole else p.train_size,
-        steps=p.steps,
+        steps=max(1, round(p.steps * p.fraction)),
         batch_size=p.batch_size,
         precision=p.precision,
         eval_points=p.eval_points,
@@ -86,7 +86,8 @@ _PARENT = ("model", "hyper", "seed", "like", "train_size", "whole", "steps", "ba
 def _parent(p: SimpleNamespace, role: str, wanted: object) -> Spec:
     """The spec of a run to build on: a record's by its id, or this run's own settings with those of `wanted` changed.
 
-    What a parent leaves open is as in the run that builds on it, but for hyper-parameters, which come from the profile.
+    What a parent leaves open is as in the run that builds on it, but for hyper-parameters, which come from the profile,
+    and for `fraction`, which is the run's own.
     """
     if isinstance(wanted, str):
         record = recorded(wanted)
@@ -95,7 +96,7 @@ def _parent(p: SimpleNamespace, role: str, wanted: object) -> Spec:
         return spec_of(record)
     if not isinstance(wanted, Mapping) or "model" not in wanted or not set(wanted) <= set(_PARENT):
         raise ParameterError(f"the {role} is a record's id or a dict with model and any of {', '.join(_PARENT)}")
-    settings = vars(p) | {"hyper": {}, "parents": {}, "watch": [], **wanted}
+    settings = vars(p) | {"hyper": {}, "parents": {}, "watch": [], "fraction": 1.0, **wanted}
     if "like" in wanted:
         usual = narrowed(profiles(str(wanted["like"]))[p.profile], p.dataset, wanted["model"])
         settings |= {name: value for name, value in usual.items() if name in _PARENT and name not in wanted}

@@ -17,9 +17,9 @@ from disentlib.models.pairs import PairPlan
 
 __all__ = [
     "collapse_table",
-    "cosine_paths",
     "grid_of",
     "last",
+    "paths",
     "real_grid",
     "real_table",
     "temperature_maps",
@@ -62,17 +62,19 @@ def collapse_table(points: Sequence[Point], chance: float, caption: str) -> Html
     return table(head, lines, caption)
 
 
-def cosine_paths(axes: Axes, points: Sequence[Point], colours: Mapping[str, str]) -> None:
-    """Mean cosine between classes during training: a line for each setting, its seeds as a band."""
+def paths(
+    axes: Axes, points: Sequence[Point], colours: Mapping[str, str], value: str, ylabel: str, levels: Sequence[float]
+) -> None:
+    """A value during training: a line for each setting, its seeds as a band; `levels` are dotted."""
     for name, colour in colours.items():
         own = sorted((p for p in points if p.name == name), key=lambda p: p.step)
         steps = sorted({p.step for p in own})
-        values = np.array([[p.values["between"] for p in own if p.step == step] for step in steps])
+        values = np.array([[p.values[value] for p in own if p.step == step] for step in steps])
         axes.plot(steps, values.mean(1), color=colour, label=name)
         axes.fill_between(steps, values.min(1), values.max(1), color=colour, alpha=0.2, lw=0)
-    axes.axhline(COLLAPSED, color="#444444", lw=0.8, ls=":")
-    axes.set(xlabel="updates of E", ylabel="cosine between classes")
-    axes.legend(frameon=False, fontsize=8)
+    for level in levels:
+        axes.axhline(level, color="#444444", lw=0.8, ls=":")
+    axes.set(xlabel="updates of E", ylabel=ylabel)
 
 
 def temperature_maps(axes: Sequence[Axes], grids: Mapping[str, Grid], taus: Sequence[float]) -> None:

@@ -22,7 +22,7 @@ class IDGANSC(PairGAN):
     S13; `generator_steps` and rates S12. `encoder_warmup`: for so many first steps E is trained and G does not see it.
     "With β-VAE" is this model with a role "stage1" adopted; without one, codes are the prior's.
 
-    Never show `pair_loss` as evidence: it falls furthest when everything collapses. Show the accuracy and the cosines.
+    Never show `pair_loss` as evidence: it falls when everything collapses, too. Show the accuracy and the cosines.
 
     >>> IDGANSC((1, 32, 32), code_dims=5, pairs=16, tau1=0.1).code_dims
     5
