@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
+import rendering
 import torch
 from torch import Tensor
 
@@ -11,38 +14,11 @@ from disentlib import data
 from disentlib.data import arm_renderer, arm_scene
 from disentlib.data.arm_renderer import GRID, draw, load_rendered
 
-# Squared difference, summed over a 32-pixel picture in [0, 1], that any two values of a factor must exceed.
-VISIBLE = {
-    "object_color": 0.1,
-    "object_shape": 0.02,
-    "object_size": 0.1,
-    "camera_height": 5.0,
-    "background_color": 20.0,
-    "horizontal_axis": 0.03,
-    "vertical_axis": 0.03,
-}
+sample = partial(rendering.sample, GRID)
+having = partial(rendering.having, GRID)
+
 TOP, CENTRE, BOTTOM, BALL = 0, 1, 2, 5
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def sample(n: int, seed: int) -> Tensor:
-    return GRID.sample(n, torch.Generator().manual_seed(seed))
-
-
-def sweep(base: Tensor, name: str) -> Tensor:
-    """Factors `[k]` → one row for every value of a factor, `[size, k]`."""
-    column = GRID.names.index(name)
-    rows = base.repeat(GRID.sizes[column], 1)
-    rows[:, column] = torch.arange(GRID.sizes[column])
-    return rows
-
-
-def having(factors: Tensor, **values: int | Tensor) -> Tensor:
-    """The same factors `[n, k]` with some columns set."""
-    factors = factors.clone()
-    for name, value in values.items():
-        factors[:, GRID.names.index(name)] = value
-    return factors
 
 
 def touched(factors: Tensor, name: str, size: int = 64, least: int = 1) -> Tensor:
@@ -69,31 +45,6 @@ def test_the_grid_is_the_published_one() -> None:
     assert dataset.grid.nominal == ("object_color", "object_shape", "background_color")
 
 
-def test_index_is_the_inverse_of_factors_on_the_whole_grid() -> None:
-    dataset = load_rendered()
-    indices = torch.arange(len(dataset))
-    assert torch.equal(dataset.index(dataset.factors(indices)), indices)
-
-
-@pytest.mark.parametrize("size", [8, 33, 80])
-def test_pictures_are_bytes_of_the_size_asked_for(size: int) -> None:
-    dataset = load_rendered(size)
-    pictures = dataset.bytes(torch.tensor([0, len(dataset) - 1]))
-    assert pictures.dtype == torch.uint8 and pictures.shape == (2, *dataset.image_shape) == (2, 3, size, size)
-    assert pictures.float().std() > 15
-
-
-def test_the_default_size_and_an_empty_batch() -> None:
-    assert load_rendered().bytes(torch.empty(0, dtype=torch.int64)).shape == (0, 3, 64, 64)
-
-
-def test_a_picture_has_the_same_bits_in_every_batch() -> None:
-    factors = sample(100, 2)  # more than one chunk at 32 pixels
-    together = draw(factors, 32)
-    assert torch.equal(together[:40], torch.cat([draw(row[None], 32) for row in factors[:40]]))
-    assert torch.equal(together.flip(0), draw(factors.flip(0), 32))
-
-
 def test_nothing_reaches_out_of_the_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """The largest solids in all kinds of poses: searching the whole picture finds nothing more."""
     factors = having(sample(250, 3), object_size=1)
@@ -107,24 +58,6 @@ def test_nothing_reaches_out_of_the_windows(monkeypatch: pytest.MonkeyPatch) -> 
     assert torch.equal(draw(factors, 32), windowed)
     monkeypatch.setattr(arm_renderer, "_HELD_REACH", 0.2)  # too small a window does show
     assert not torch.equal(draw(factors, 32), windowed)
-
-
-def test_constants_live_on_the_device_of_the_factors() -> None:
-    assert draw(torch.empty(3, len(GRID.names), dtype=torch.int64, device="meta"), 32).device.type == "meta"
-
-
-@pytest.mark.parametrize("name", GRID.names)
-def test_every_value_of_every_factor_shows(name: str) -> None:
-    for base in sample(4, 5):
-        pictures = (draw(sweep(base, name), 32).float() / 255).flatten(1)
-        squared = torch.cdist(pictures[None], pictures[None], compute_mode="donot_use_mm_for_euclid_dist")[0].square()
-        apart = squared[~torch.eye(len(squared), dtype=torch.bool)]
-        assert apart.min() > VISIBLE[name], base.tolist()
-
-
-def test_no_two_combinations_look_the_same() -> None:
-    factors = sample(600, 6).unique(dim=0)
-    assert len(draw(factors, 32).flatten(1).unique(dim=0)) == len(factors)
 
 
 def test_each_colour_changes_its_own_part_of_the_picture() -> None:
@@ -169,14 +102,6 @@ def test_the_axes_leave_the_background_alone() -> None:
     other = having(factors, horizontal_axis=(factors[:, 5] + 13) % 40, vertical_axis=(factors[:, 6] + 17) % 40)
     same = (draw(factors, 64) == draw(other, 64)).all(1)
     assert same[:, [0, 0, -1, -1], [0, -1, 0, -1]].all() and same.float().mean() > 0.6
-
-
-def test_a_small_picture_is_the_area_mean_of_a_large_one() -> None:
-    factors = sample(20, 11)
-    small, large = (draw(factors, size).float() / 255 for size in (32, 64))
-    mean = torch.nn.functional.avg_pool2d(large, 2)
-    assert (small - mean).abs().mean((1, 2, 3)).max() < 0.012
-    assert (small - mean.roll(1, -1)).abs().mean() > 0.015  # a pixel's shift would show
 
 
 def test_content_hash_is_stable() -> None:

@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
+import rendering
 import torch
 from torch import Tensor
 
 from disentlib.data.car_models import COLOURS, KINDS, body, cabin, cars, extra
 from disentlib.data.car_renderer import AZIMUTHS, ELEVATIONS, EYE_HEIGHT, GRID, draw, load_rendered
 
-# Squared difference, summed over a 32-pixel picture in [0, 1], that any two values of a factor must exceed.
-VISIBLE = {"elevation": 8.0, "azimuth": 3.0, "object": 0.8}
-
-
-def sample(n: int, seed: int) -> Tensor:
-    return GRID.sample(n, torch.Generator().manual_seed(seed))
-
-
-def sweep(base: Tensor, name: str) -> Tensor:
-    """Factors `[k]` → one row for every value of a factor, `[size, k]`."""
-    column = GRID.names.index(name)
-    rows = base.repeat(GRID.sizes[column], 1)
-    rows[:, column] = torch.arange(GRID.sizes[column])
-    return rows
-
-
-def unit(factors: Tensor, size: int = 32) -> Tensor:
-    return draw(factors, size).float() / 255
+sample = partial(rendering.sample, GRID)
+sweep = partial(rendering.sweep, GRID)
+unit = partial(rendering.unit, draw)
 
 
 def silhouette(factors: Tensor, size: int = 64) -> Tensor:
@@ -36,50 +23,11 @@ def silhouette(factors: Tensor, size: int = 64) -> Tensor:
     return (draw(factors, size) < 255).any(1)
 
 
-def test_index_is_the_inverse_of_factors_on_the_whole_grid() -> None:
+def test_the_grid_is_the_published_one() -> None:
     dataset = load_rendered()
-    indices = torch.arange(len(dataset))
     assert len(dataset) == 17_568 and dataset.factor_names == ("elevation", "azimuth", "object")
-    assert torch.equal(dataset.index(dataset.factors(indices)), indices)
     assert dataset.factors(torch.tensor([1])).tolist() == [[0, 0, 1]]  # the object changes fastest
     assert dataset.grid.nominal == ("object",)
-
-
-@pytest.mark.parametrize("size", [8, 33, 64])
-def test_pictures_are_bytes_of_the_size_asked_for(size: int) -> None:
-    dataset = load_rendered(size)
-    pictures = dataset.bytes(torch.tensor([0, len(dataset) - 1]))
-    assert pictures.dtype == torch.uint8 and pictures.shape == (2, *dataset.image_shape) == (2, 3, size, size)
-    assert pictures.float().std() > 20
-
-
-def test_the_default_size_and_an_empty_batch() -> None:
-    assert load_rendered().bytes(torch.empty(0, dtype=torch.int64)).shape == (0, 3, 64, 64)
-
-
-def test_a_picture_has_the_same_bits_in_every_batch() -> None:
-    factors = sample(70, 2)  # more than one chunk at 32 pixels
-    together = draw(factors, 32)
-    assert torch.equal(together, torch.cat([draw(row[None], 32) for row in factors]))
-    assert torch.equal(together.flip(0), draw(factors.flip(0), 32))
-
-
-def test_constants_live_on_the_device_of_the_factors() -> None:
-    assert draw(torch.empty(3, 3, dtype=torch.int64, device="meta"), 32).device.type == "meta"
-
-
-@pytest.mark.parametrize("name", GRID.names)
-def test_every_value_of_every_factor_shows(name: str) -> None:
-    for base in sample(2, 3):
-        pictures = unit(sweep(base, name)).flatten(1)
-        squared = torch.cdist(pictures[None], pictures[None])[0].square()
-        apart = squared[~torch.eye(len(squared), dtype=torch.bool)]
-        assert apart.min() > VISIBLE[name], base.tolist()
-
-
-def test_no_two_combinations_look_the_same() -> None:
-    factors = sample(500, 4).unique(dim=0)
-    assert len(draw(factors, 32).flatten(1).unique(dim=0)) == len(factors)
 
 
 def test_every_kind_comes_in_every_colour() -> None:
@@ -112,13 +60,6 @@ def test_azimuth_goes_once_round_the_circle() -> None:
     views = unit(sweep(sample(1, 8)[0], "azimuth")).flatten(1)
     step = (views - views.roll(1, 0)).square().sum(1)
     assert 0.2 * step.median() < step[0] < 2 * step.median()  # from the last view to the first is one more step
-
-
-def test_a_small_picture_is_the_area_mean_of_a_large_one() -> None:
-    factors = sample(30, 5)
-    mean = torch.nn.functional.avg_pool2d(unit(factors, 64), 2)
-    assert (unit(factors) - mean).abs().mean((1, 2, 3)).max() < 0.025
-    assert (unit(factors) - mean.roll(1, -1)).abs().mean() > 0.02  # a pixel's shift would show
 
 
 def inside(car, x: Tensor, y: Tensor, z: Tensor) -> Tensor:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
+import rendering
 import torch
 from torch import Tensor
 
@@ -10,29 +13,11 @@ from disentlib import data
 from disentlib.data import room_renderer
 from disentlib.data.room_renderer import GRID, SCALES, draw, load_rendered
 
-# Squared difference, summed over a 32-pixel picture in [0, 1], that any two values of a factor must exceed.
-VISIBLE = {"floor_hue": 5.0, "wall_hue": 5.0, "object_hue": 0.3, "scale": 0.25, "shape": 0.5, "orientation": 0.4}
+sample = partial(rendering.sample, GRID)
+sweep = partial(rendering.sweep, GRID)
+having = partial(rendering.having, GRID)
+
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def sample(n: int, seed: int) -> Tensor:
-    return GRID.sample(n, torch.Generator().manual_seed(seed))
-
-
-def sweep(base: Tensor, name: str) -> Tensor:
-    """Factors `[k]` → one row for every value of a factor, `[size, k]`."""
-    column = GRID.names.index(name)
-    rows = base.repeat(GRID.sizes[column], 1)
-    rows[:, column] = torch.arange(GRID.sizes[column])
-    return rows
-
-
-def having(factors: Tensor, **values: int | Tensor) -> Tensor:
-    """The same factors `[n, k]` with some columns set."""
-    factors = factors.clone()
-    for name, value in values.items():
-        factors[:, GRID.names.index(name)] = value
-    return factors
 
 
 def touched(factors: Tensor, name: str, size: int = 64, least: int = 1) -> Tensor:
@@ -52,24 +37,6 @@ def test_the_grid_is_the_published_one() -> None:
     assert dataset.grid.nominal == ("shape",)
 
 
-def test_index_is_the_inverse_of_factors_on_the_whole_grid() -> None:
-    dataset = load_rendered()
-    indices = torch.arange(len(dataset))
-    assert torch.equal(dataset.index(dataset.factors(indices)), indices)
-
-
-@pytest.mark.parametrize("size", [8, 33, 80])
-def test_pictures_are_bytes_of_the_size_asked_for(size: int) -> None:
-    dataset = load_rendered(size)
-    pictures = dataset.bytes(torch.tensor([0, len(dataset) - 1]))
-    assert pictures.dtype == torch.uint8 and pictures.shape == (2, *dataset.image_shape) == (2, 3, size, size)
-    assert pictures.float().std() > 20
-
-
-def test_the_default_size_and_an_empty_batch() -> None:
-    assert load_rendered().bytes(torch.empty(0, dtype=torch.int64)).shape == (0, 3, 64, 64)
-
-
 def test_a_picture_has_the_same_bits_in_every_batch_and_whatever_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     factors = sample(160, 2)
     room_renderer._kept.cache_clear()
@@ -79,20 +46,6 @@ def test_a_picture_has_the_same_bits_in_every_batch_and_whatever_is_kept(monkeyp
     assert torch.equal(together[100:], torch.cat([draw(row[None], 24) for row in factors[100:]]))
     monkeypatch.setattr(room_renderer, "_KEPT_SIZE", 0)
     assert torch.equal(together, draw(factors, 24))
-
-
-@pytest.mark.parametrize("name", GRID.names)
-def test_every_value_of_every_factor_shows(name: str) -> None:
-    for base in sample(4, 3):
-        pictures = (draw(sweep(base, name), 32).float() / 255).flatten(1)
-        squared = torch.cdist(pictures[None], pictures[None])[0].square()
-        apart = squared[~torch.eye(len(squared), dtype=torch.bool)]
-        assert apart.min() > VISIBLE[name], base.tolist()
-
-
-def test_no_two_combinations_look_the_same() -> None:
-    factors = sample(1000, 4).unique(dim=0)
-    assert len(draw(factors, 32).flatten(1).unique(dim=0)) == len(factors)
 
 
 def test_each_hue_changes_its_own_part_of_the_picture() -> None:
@@ -141,14 +94,6 @@ def test_opposite_orientations_mirror_the_geometry() -> None:
         differ = touched(factors, name, least=20) != touched(opposite, name, least=20).flip(-1)
         assert differ.float().mean() < 0.01
     assert (touched(factors, "wall_hue", 64, 20) != touched(opposite, "wall_hue", 64, 20)).float().mean() > 0.02
-
-
-def test_a_small_picture_is_the_area_mean_of_a_large_one() -> None:
-    factors = sample(20, 7)
-    small, large = (draw(factors, size).float() / 255 for size in (32, 64))
-    mean = torch.nn.functional.avg_pool2d(large, 2)
-    assert (small - mean).abs().mean((1, 2, 3)).max() < 0.01
-    assert (small - mean.roll(1, -1)).abs().mean() > 0.012  # a pixel's shift would show
 
 
 def test_content_hash_is_stable() -> None:
