@@ -512,6 +512,19 @@ def test_costs_are_grouped_by_what_they_depend_on(make_record: Make) -> None:
     assert "not run" in pages.costs([]).text
 
 
+def test_costs_count_what_a_run_builds_on(make_record: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stage 1 took 5 s, phase 1 on top of it 7, the second phase 2; of another run the first phase is unknown."""
+    stage = {"id": "stage", "parents": {}}
+    known = {"stage": dataclasses.replace(make_record(), seconds=5.0)}
+    known["phase"] = dataclasses.replace(make_record(), seconds=7.0)
+    monkeypatch.setattr(pages, "recorded", known.get)
+    phase = {"id": "phase", "parents": {"stage1": stage}}
+    for parents, expected in (({"phase1": phase}, "14"), ({"phase1": {"id": "lost"}}, "–")):
+        record = make_record()
+        record = dataclasses.replace(record, seconds=2.0, spec=record.spec | {"parents": parents})
+        assert cells(pages.costs([record]).text)[1][-1] == expected
+
+
 # ---- chapters ------------------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Sequence
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from disentlib.experiments.markup import Html, table
 from disentlib.experiments.parameters import notebook_parameters, profiles
 from disentlib.experiments.provenance import provenance
 from disentlib.experiments.records import Record, read_all, select
+from disentlib.experiments.runs import recorded
 from disentlib.experiments.statistics import prediction
 
 __all__ = ["against_ours", "costs", "parameter_table", "published", "record_table", "watched_table"]
@@ -37,16 +39,22 @@ def parameter_table(p: SimpleNamespace) -> Html:
 
 
 def costs(records: Sequence[Record]) -> Html:
-    """Seconds and memory of one training, from records: by profile, data, model and device."""
+    """Seconds and memory of one training, from records: by profile, data, model and device.
+
+    Where runs build on others, a column has the seconds with all of those: a GAN's whole schedule, for one.
+    """
     groups: dict[tuple, list[Record]] = {}
     for r in records:
         key = (r.spec["profile"], r.spec["dataset"], r.spec["model"], r.environment["device"], r.environment["threads"])
         groups.setdefault(key, []).append(r)
+    values = {"seconds a training": lambda r: r.seconds, "peak MB": lambda r: r.peak_memory_mb}
+    if any(r.spec.get("parents") for r in records):
+        values["seconds with all it builds on"] = _whole_seconds
     lines = [
-        [*map(str, key), str(len(group)), _range([r.seconds for r in group]), _range([r.peak_memory_mb for r in group])]
+        [*map(str, key), str(len(group)), *(_range(list(map(value, group))) for value in values.values())]
         for key, group in sorted(groups.items())
     ]
-    head = ["profile", "data", "model", "device", "threads", "runs", "seconds a training", "peak MB"]
+    head = ["profile", "data", "model", "device", "threads", "runs", *values]
     return table(head, lines or [["not run"] + [""] * 7], "What one training costs") + provenance(records)
 
 
@@ -91,8 +99,22 @@ def _judge(value: float, bounds: tuple[float, float] | None) -> str:
     return '<span class="verdict-below">outside: another version of torch, other data, or a change in the code</span>'
 
 
+def _whole_seconds(record: Record) -> float:
+    """Of a run and of every run that it builds on, each once; NaN if one of those has no record here."""
+    waiting, found = list(record.spec.get("parents", {}).values()), {}
+    while waiting:
+        parent = waiting.pop()
+        known = recorded(parent["id"])
+        found[parent["id"]] = known.seconds if known else math.nan
+        waiting += parent.get("parents", {}).values()
+    return record.seconds + sum(found.values())
+
+
 def _range(values: Sequence[float]) -> str:
-    low, high = min(values), max(values)
+    known = [value for value in values if not math.isnan(value)]
+    if not known:
+        return "–"
+    low, high = min(known), max(known)
     return f"{low:.0f}" if round(low) == round(high) else f"{low:.0f}–{high:.0f}"
 
 
