@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Callable
 
 import pytest
 import torch
 
 from disentlib import data, models
 from disentlib.experiments.pair_learning import Decoded, Oracle, Point, Setting, collapsed, learn, pair_difference
-from disentlib.experiments.temperature import collapse_table, grid_of, last
+from disentlib.experiments.temperature import collapse_table, grid_of, last, sides_table
 from disentlib.losses.contrastive import identical_features_loss
 from disentlib.models.pairs import PairPlan
 
@@ -89,3 +91,19 @@ def test_the_table_counts_collapsed_seeds() -> None:
     assert [p.step for p in last(points)["a"]] == [9, 9]
     assert "1 of 2" in collapse_table(points, 0.2, "caption").text
     assert list(grid_of([0.07, 0.1])) == ["0.07 / 0.07", "0.07 / 0.1", "0.1 / 0.07", "0.1 / 0.1"]
+
+
+def test_the_answer_sorts_runs_by_the_order_of_their_temperatures(make_record: Callable) -> None:
+    """Two of three collapse below the diagonal; none above it, where one has exactly twice chance."""
+    cells = {(0.07, 0.1): [(0.2, 1.0), (0.1, 0.99), (0.3, 0.98)], (0.1, 0.1): [(0.9, 0.4)], (0.2, 0.1): [(0.4, 0.1)]}
+    records = [
+        make_record(hyper={"tau1": a, "tau2": b}, pair_accuracy=accuracy, within_cosine=between, between_cosine=between)
+        for (a, b), values in cells.items()
+        for accuracy, between in values
+    ]
+    text = sides_table(records, 0.2, "caption").text
+    rows = [re.findall("<td>(.*?)</td>", row) for row in text.split("<tr>")[2:]]
+    assert [row[1:5] for row in rows] == [
+        ["3", "2", "0", "0.10 … 0.30"], ["1", "0", "1", "0.90 … 0.90"], ["1", "0", "1", "0.40 … 0.40"],
+    ]  # fmt: skip
+    assert "not run" in sides_table([], 0.2, "caption").text

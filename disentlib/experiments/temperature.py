@@ -22,6 +22,7 @@ __all__ = [
     "paths",
     "real_grid",
     "real_table",
+    "sides_table",
     "temperature_maps",
     "try_all",
 ]
@@ -95,6 +96,25 @@ def real_grid(records: Sequence[Record], metric: str) -> Grid:
         hyper = record.spec["hyper"]
         found.setdefault((hyper["tau1"], hyper["tau2"]), []).append(float(record.get(metric)))
     return found
+
+
+def sides_table(records: Sequence[Record], chance: float, caption: str) -> Html:
+    """The answer in three lines, τ1 below, at and above τ2: how many collapsed, and the range of what E has learnt.
+
+    `names the label`: runs whose pair accuracy is at least twice chance.
+    """
+    sides = {"τ1 < τ2": lambda a, b: a < b, "τ1 = τ2": lambda a, b: a == b, "τ1 > τ2": lambda a, b: a > b}
+    lines = []
+    for name, holds in sides.items():
+        group = [r for r in records if holds(r.spec["hyper"]["tau1"], r.spec["hyper"]["tau2"])]
+        values = {n: [float(r.get(n)) for r in group] for n in ("pair_accuracy", "within_cosine", "between_cosine")}
+        lost = sum(value >= COLLAPSED for value in values["between_cosine"])
+        named = sum(value >= 2 * chance for value in values["pair_accuracy"])
+        ranges = [f"{min(v):.2f} … {max(v):.2f}" if v else "not run" for v in values.values()]
+        lines.append([name, str(len(group)), str(lost), str(named), *ranges])
+    head = ["", "runs", "collapsed", "names the label", f"pair accuracy (chance {chance:.2f})", "cosine within",
+            "cosine between"]  # fmt: skip
+    return table(head, lines, caption)
 
 
 def real_table(groups: Mapping[str, Sequence[Record]], chance: float, score: str, caption: str) -> Html:
