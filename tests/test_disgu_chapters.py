@@ -60,6 +60,15 @@ def test_a_shift_of_nothing_gives_the_picture_back_and_one_along_a_direction_mov
     assert torch.allclose(moved, expected, atol=1e-3)
 
 
+def test_rows_that_nothing_reads_go_from_the_lowest_to_the_highest_shift(model) -> None:
+    image, decoder = pictures().images(torch.tensor([4]))[0], shifts.Shifts(model)
+    rows = shifts.plain_rows(model, image, [3, 1], columns=3)
+    assert rows.shape == (2, 3, 1, 8, 8) and torch.allclose(rows[0, 1], image, atol=1e-4)
+    codes = decoder.encode(image[None])
+    codes[0, 1] = model.shift_scale
+    assert torch.allclose(rows[1, 2], decoder.decode(codes)[0].clamp(0, 1), atol=1e-5)
+
+
 class Grey:
     """An instrument that reads the mean of a picture."""
 
@@ -215,7 +224,7 @@ def test_a_chapter_changes_of_a_study_only_what_it_was_given_by_hand() -> None:
 def test_a_list_chooses_any_of_its_items() -> None:
     p = SimpleNamespace(profile="laptop", seeds=[0])
     jobs = planned("disgu_readings", p)
-    wanted = {"columns": "orthonormal", "level": "top", "shift_scale": 6.0, "staged": 0, "tau": 1.0}
+    wanted = {"columns": "orthonormal", "level": "top", "shift_scale": 6.0, "tau": 1.0, "normalise": True}
     assert len(chosen(jobs, **wanted)) == 2 and len(chosen(jobs, **wanted, code_dims=[16, 64])) == 1
 
 

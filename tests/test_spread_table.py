@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from disentlib.experiments.records import Record
-from disentlib.experiments.spread_table import two_spreads
+from disentlib.experiments.spread_table import glow_spreads, two_spreads
 
 
 def cells(text: str) -> list[list[str]]:
@@ -41,3 +41,15 @@ def test_settings_are_not_mixed_and_one_seed_has_no_spread_of_seeds(make_record:
 
 def test_without_repeated_evaluations_it_reads_not_run(make_record: Callable[..., Record]) -> None:
     assert cells(two_spreads([make_record()]).text)[1][0] == "not run"
+
+
+def test_the_spread_of_glows_is_kept_apart_from_that_of_seeds(make_record: Callable) -> None:
+    """The case of `statistics.spreads`: means 2 and 12, each ± 1 over two seeds."""
+    records = []
+    for glow, values in {0: (1.0, 3.0), 1: (11.0, 13.0)}.items():
+        for seed, value in enumerate(values):
+            record = make_record(seed, mig=value)
+            parents = {"parents": {"glow": {"seed": glow}}}
+            records.append(dataclasses.replace(record, spec=record.spec | parents))
+    line = cells(glow_spreads(records, {"mig": "MIG"}).text)[1]
+    assert line == ["MIG", "2.000", "12.000", "7.000", "1.414"]

@@ -17,7 +17,7 @@ from disentlib.metrics.traversals import RowSummary
 from disentlib.models.directions import DirectionModel
 from disentlib.models.frozen_flow import in_chunks
 
-__all__ = ["Shifts", "best_for", "cleanest", "direction_rows", "mixed", "shown", "sought"]
+__all__ = ["Shifts", "best_for", "cleanest", "direction_rows", "mixed", "plain_rows", "shown", "sought"]
 
 
 class Shifts:
@@ -54,6 +54,19 @@ def direction_rows(
     return measured_traversal(
         Shifts(model), dataset, range(model.count), (-reach, reach), bases, reader, columns=columns
     )
+
+
+@torch.no_grad()
+def plain_rows(model: DirectionModel, image: Tensor, directions: Sequence[int], columns: int) -> Tensor:
+    """One image `[c, h, w]` shifted along each direction from the lowest to the highest ε, `[rows, columns, c, h, w]`.
+
+    For pictures that no instrument reads.
+    """
+    decoder = Shifts(model)
+    codes = decoder.encode(image[None]).repeat(len(directions), columns, 1)
+    for row, direction in zip(codes, directions):
+        row[:, direction] = torch.linspace(-model.shift_scale, model.shift_scale, columns)
+    return decoder.decode(codes.flatten(0, 1)).clamp(0, 1).unflatten(0, codes.shape[:2])
 
 
 def shown(measured: Measured, rows: Sequence[int]) -> Measured:

@@ -1,9 +1,9 @@
-"""Two spreads kept apart: between seeds, and between evaluations of one and the same model."""
+"""Two spreads kept apart: of seeds and of evaluations of one model, or of Glows and of a method's seeds on one."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from disentlib.colours import LABELS
 from disentlib.experiments.markup import Html, table
@@ -11,7 +11,7 @@ from disentlib.experiments.provenance import provenance
 from disentlib.experiments.records import Record
 from disentlib.experiments.statistics import bootstrap, spreads
 
-__all__ = ["two_spreads"]
+__all__ = ["glow_spreads", "two_spreads"]
 
 _REPEATED = "_evaluations"
 # What is told apart in a label.
@@ -35,6 +35,25 @@ def two_spreads(records: Sequence[Record]) -> Html:
     head = ["", "score", "mean [over seeds]", "seeds", "evaluations", "spread of seeds", "spread of evaluations"]
     caption = "Two spreads: between trainings that differ in their seed, and between evaluations of one model"
     return table(head, lines or [["not run", *[""] * 6]], caption) + provenance(used)
+
+
+def glow_spreads(records: Sequence[Record], metrics: Mapping[str, str]) -> Html:
+    """Runs of one method on several Glows, several seeds on each: both standard deviations of each score (reading D15).
+
+    `metrics`: the name of a score → its heading. LookupError for a run that builds on no Glow.
+    """
+    by_glow: dict[int, list[Record]] = {}
+    for record in records:
+        by_glow.setdefault(record.spec["parents"]["glow"]["seed"], []).append(record)
+    lines = []
+    for metric, heading in metrics.items():
+        values = {seed: [float(r.get(metric)) for r in group] for seed, group in sorted(by_glow.items())}
+        apart = spreads(values)
+        means = [f"{sum(each) / len(each):.3f}" for each in values.values()]
+        lines.append([heading, *means, _shown(apart.seeds), _shown(apart.evaluations)])
+    head = ["", *(f"Glow {seed}" for seed in sorted(by_glow)), "spread of Glows", "spread of seeds on one Glow"]
+    caption = "Two spreads: means over seeds on each Glow, and standard deviations between Glows and between seeds"
+    return table(head, lines, caption) + provenance(records)
 
 
 def _groups(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:

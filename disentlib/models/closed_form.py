@@ -14,7 +14,7 @@ __all__ = ["ClosedForm", "cosine_patterns", "spread"]
 
 
 class ClosedForm(FixedDirections):
-    """Directions: the right singular vectors of the last linear map that the top level's channels go through.
+    """Directions: the right singular vectors of the first linear map on the way back of a latent of the top level.
 
     That map is `c × c` on channels. Its `c` singular vectors, each spread evenly over the grid, come first, the largest
     singular value leading; further directions repeat them on the grid's next cosine pattern, with the same singular

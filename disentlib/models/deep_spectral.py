@@ -48,7 +48,7 @@ class DeepSpectral(FixedDirections):
 
 @torch.no_grad()
 def jacobian(frozen: FrozenFlow) -> Tensor:
-    """`∂ image / ∂ active latent` at zero, float32 `[c·h·w, a]`.
+    """`∂ image / ∂ active latent` at zero, float32 `[c·h·w, a]`; a pixel that is black or white there has zeros.
 
     Each row of a batch of equal latents carries its own tangent, so that one forward-mode product gives many columns.
     """

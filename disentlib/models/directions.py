@@ -64,7 +64,8 @@ class DirectionModel(FunctionalModel):
             raise ValueError(f"{type(self).__name__} finds directions in a Glow, got {type(parent).__name__}")
         if tuple(parent.image_shape) != tuple(self.image_shape):
             raise ValueError(f"the Glow is for images {tuple(parent.image_shape)}, this model for {self.image_shape}")
-        check_directions(self.count, active_dims(parent, self.level))
+        free = getattr(self, "columns", None) == "unit"  # unit columns may be more than there are dimensions
+        check_directions(self.count, None if free else active_dims(parent, self.level))
 
     def adopt(self, role: str, parent: Model) -> None:
         super().adopt(role, parent)

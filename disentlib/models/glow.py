@@ -170,7 +170,7 @@ class Glow(Model):
         return self.flow.inverse_top(self._shaped(top), whitened=True)
 
     def top_linear(self, whitened: bool = True) -> Tensor:
-        """The channels' matrix `[c, c]` of the last linear map in the top level's reverse pass (reading D13).
+        """The channels' matrix `[c, c]` of the top level's last step, which a latent meets first on its way back (D13).
 
         `diag(1/scale)·W⁻¹` of that level's last step, times `diag(exp(log_sd))` if it is to act on whitened latents.
         """

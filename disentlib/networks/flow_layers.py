@@ -133,7 +133,7 @@ class FlowStep(nn.Module):
         return self(x)[0]
 
     def linear(self) -> Tensor:
-        """The matrix of the last linear map of the reverse pass, `[c, c]`: `diag(1/scale)·W⁻¹`."""
+        """The matrix of the linear map of this step's reverse pass, `[c, c]`: `diag(1/scale)·W⁻¹`."""
         return self._map(inverse=True)[0]
 
     def _map(self, inverse: bool) -> tuple[Tensor, Tensor]:

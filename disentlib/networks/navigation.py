@@ -29,7 +29,7 @@ def orthonormal_columns(weight: Tensor) -> Tensor:
 
 
 class Navigator(nn.Module):
-    """The matrix `A` `[a, D]` whose columns are the directions (the seed's M; reading D3: no bias).
+    """The matrix `A` `[a, D]` whose columns are the directions (the paper's M; reading D3: no bias).
 
     `columns`: "orthonormal", or "unit" for columns of length 1. ValueError for more orthonormal directions than latent
     dimensions. A square rotation by a matrix exponential, as in LD, would take seconds a step at a = 1536.
