@@ -221,6 +221,19 @@ def test_a_chapter_changes_of_a_study_only_what_it_was_given_by_hand() -> None:
     assert ours.spec.batch_size == ours.spec.parents["glow"].batch_size == 7
 
 
+def test_a_share_of_the_steps_shortens_the_warm_up_as_well() -> None:
+    spec, tenth = (
+        chosen(planned("disgu_table1", SimpleNamespace(profile="laptop", seeds=[0], **more)), model="dis_gu")[0].spec
+        for more in ({}, {"fraction": 0.1})
+    )
+    assert (tenth.steps, tenth.hyper["flip_warmup"]) == (spec.steps // 10, spec.hyper["flip_warmup"] // 10)
+    assert (
+        tenth.hyper["staged"] == 0
+        and tenth.parents["glow"].hyper["warmup"] == spec.parents["glow"].hyper["warmup"] // 10
+    )
+    assert tenth.hyper["lr"] == spec.hyper["lr"]
+
+
 def test_a_list_chooses_any_of_its_items() -> None:
     p = SimpleNamespace(profile="laptop", seeds=[0])
     jobs = planned("disgu_readings", p)

@@ -13,6 +13,8 @@ from disentlib.experiments.studies import Job, matching, plan
 
 __all__ = ["chosen", "planned", "run_planned"]
 
+# Hyper-parameters that count steps.
+_SCHEDULE = ("encoder_warmup", "flip_warmup", "noise_steps", "refresh", "staged", "warmup")
 _OWN = ("source", "image_size", "train_size", "batch_size", "precision", "eval_points")
 
 
@@ -21,8 +23,8 @@ def planned(study: str, p: SimpleNamespace) -> list[Job]:
 
     `p` may hold source, image_size, train_size, batch_size, precision and eval_points. What differs there from the
     profile was given by hand, and goes for each run and for all that it builds on; the rest is as the study has it,
-    where a model or a data set may have a value of its own. `fraction` multiplies every number of steps (at least one
-    step is left).
+    where a model or a data set may have a value of its own. `fraction` multiplies every number of steps, those of a
+    warm-up too (at least one step is left of a training).
     In the profile `smoke` nothing is watched and no slow score is taken: they would take longer than the trainings.
     """
     jobs = [replace(job, spec=_changed(job.spec, p)) for job in plan(study, p.profile, p.seeds)]
@@ -49,9 +51,14 @@ def run_planned(jobs: Sequence[Job], p: SimpleNamespace) -> list[Record]:
 
 def _changed(spec: Spec, p: SimpleNamespace) -> Spec:
     own = {name: getattr(p, name) for name in _OWN if _by_hand(p, name)}
-    steps = max(1, round(spec.steps * getattr(p, "fraction", 1.0)))
+    share = getattr(p, "fraction", 1.0)
+    shorter = {name: _part(spec.hyper[name], share) for name in _SCHEDULE if spec.hyper.get(name)}
     parents = {role: _changed(parent, p) for role, parent in spec.parents.items()}
-    return replace(spec, **own, steps=steps, parents=parents)
+    return replace(spec, **own, steps=_part(spec.steps, share), hyper=spec.hyper | shorter, parents=parents)
+
+
+def _part(steps: int, share: float) -> int:
+    return max(1, round(steps * share))
 
 
 def _by_hand(p: SimpleNamespace, name: str) -> bool:
