@@ -90,7 +90,7 @@ def test_the_table_counts_collapsed_seeds() -> None:
     points = [Point("a", 0, 0, values), Point("a", 0, 9, values | {"between": 0.995}), Point("a", 1, 9, values)]
     assert [p.step for p in last(points)["a"]] == [9, 9]
     assert "1 of 2" in collapse_table(points, 0.2, "caption").text
-    assert list(grid_of([0.07, 0.1])) == ["0.07 / 0.07", "0.07 / 0.1", "0.1 / 0.07", "0.1 / 0.1"]
+    assert list(grid_of([0.07, 0.1], 1e-3)) == ["0.07 / 0.07", "0.07 / 0.1", "0.1 / 0.07", "0.1 / 0.1"]
 
 
 def test_the_answer_sorts_runs_by_the_order_of_their_temperatures(make_record: Callable) -> None:

@@ -37,9 +37,9 @@ def try_all(
     return [p for seed in seeds for p in learn(source, plan, settings, steps=steps, every=every, seed=seed)]
 
 
-def grid_of(taus: Sequence[float]) -> dict[str, Setting]:
+def grid_of(taus: Sequence[float], lr: float) -> dict[str, Setting]:
     """A setting for each pair of temperatures, named `τ1 / τ2`."""
-    return {f"{a:g} / {b:g}": Setting(tau1=a, tau2=b) for a in taus for b in taus}
+    return {f"{a:g} / {b:g}": Setting(tau1=a, tau2=b, lr=lr) for a in taus for b in taus}
 
 
 def last(points: Sequence[Point]) -> dict[str, list[Point]]:
