@@ -248,6 +248,7 @@ def test_a_difference_is_paired_by_seed_and_decided_if_it_leaves_zero_out(write:
     )
     (same,) = readings.differences(reading(metric="mig"), Library())
     assert same.interval.mean == 0 and not same.decided
+    assert readings.differences(reading(metric="factor_vae"), Library()) == []  # these runs were not asked for it
 
 
 def test_errata_say_not_run_without_records_and_show_intervals_with_them(

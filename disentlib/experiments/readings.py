@@ -72,8 +72,9 @@ def differences(reading: Reading, library: Library) -> list[Difference]:
         first, second = (list(library.groups(experiment["study"], experiment[side])) for side in ("first", "second"))
         for one in first:
             for other in second:
-                if one.records and other.records and (one.profile, one.source) == (other.profile, other.source):
-                    found.append(_difference(experiment, one.profile, one.records, other.records))
+                sides = [_scored(group.records, experiment["metric"]) for group in (one, other)]
+                if all(sides) and (one.profile, one.source) == (other.profile, other.source):
+                    found.append(_difference(experiment, one.profile, *sides))
     return found
 
 
@@ -112,6 +113,11 @@ def _changes(reading: Reading, found: Sequence[Difference]) -> str:
     if not tried:
         return f"{names}: {NOT_RUN}"
     return f"{names}: {'yes' if any(d.decided for d in tried) else 'not by more than seeds do'}"
+
+
+def _scored(records: Sequence[Record], metric: str) -> list[Record]:
+    """Those that have the score: a run that another study made may have been asked for others."""
+    return [record for record in records if metric in record.metrics or metric in record.losses]
 
 
 def _difference(experiment: dict, profile: str, first: Sequence[Record], second: Sequence[Record]) -> Difference:
