@@ -517,7 +517,7 @@ def test_costs_count_what_a_run_builds_on(make_record: Make, monkeypatch: pytest
     stage = {"id": "stage", "parents": {}}
     known = {"stage": dataclasses.replace(make_record(), seconds=5.0)}
     known["phase"] = dataclasses.replace(make_record(), seconds=7.0)
-    monkeypatch.setattr(pages, "recorded", known.get)
+    monkeypatch.setattr(runs, "recorded", known.get)
     phase = {"id": "phase", "parents": {"stage1": stage}}
     for parents, expected in (({"phase1": phase}, "14"), ({"phase1": {"id": "lost"}}, "–")):
         record = make_record()

@@ -41,15 +41,17 @@ class Library:
             self._plans[study, profile] = plan(study, profile)
         return self._plans[study, profile]
 
-    def groups(self, study: str, wanted: Mapping[str, object]) -> Iterator[Group]:
+    def groups(self, study: str, wanted: Mapping[str, object], metric: str) -> Iterator[Group]:
         """The published runs of a study in which all of `wanted` holds, apart for each profile and source of data.
 
+        Only runs that have the metric: what another study has made may have been asked for other scores.
         Where the data lie now does not matter: runs on rendered data are found on a machine that has the real ones.
         """
         for profile in (name for name in profiles(studies.load(study).notebook) if name != "smoke"):
             jobs = studies.matching(self.jobs(study, profile), wanted)
             keys, failed = [_key(job.spec.content()) for job in jobs], _failed(jobs)
-            records = [r for r in self.records if r.spec["profile"] == profile and _key(r.spec) in keys]
+            scored = [r for r in self.records if r.spec["profile"] == profile and r.has(metric)]
+            records = [r for r in scored if _key(r.spec) in keys]
             for source in sorted({record.data["source"] for record in records}):
                 own = [record for record in records if record.data["source"] == source]
                 if len({record.spec["seed"] for record in own}) < len(own):
@@ -78,9 +80,9 @@ class Library:
             return
         for metric, setting in ((claim.row, claim.column), (claim.column, claim.row)):
             if metric in feed["metrics"] and setting in feed["runs"]:
-                for group in self.groups(study, feed["runs"][setting]):
+                for group in self.groups(study, feed["runs"][setting], score := feed["metrics"][metric]):
                     why_not = _why_not(group.records, feed.get("comparable", {}))
-                    yield Row(_label(claim), claim, group.records, feed["metrics"][metric], group.failed, why_not)
+                    yield Row(_label(claim), claim, group.records, score, group.failed, why_not)
 
 
 def feeds() -> list[tuple[str, dict]]:

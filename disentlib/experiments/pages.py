@@ -12,7 +12,7 @@ from disentlib.experiments.markup import Html, table
 from disentlib.experiments.parameters import notebook_parameters, profiles
 from disentlib.experiments.provenance import provenance
 from disentlib.experiments.records import Record, read_all, select
-from disentlib.experiments.runs import recorded
+from disentlib.experiments.runs import built_on
 from disentlib.experiments.statistics import prediction
 
 __all__ = ["against_ours", "costs", "parameter_table", "published", "record_table", "watched_table"]
@@ -101,13 +101,7 @@ def _judge(value: float, bounds: tuple[float, float] | None) -> str:
 
 def _whole_seconds(record: Record) -> float:
     """Of a run and of every run that it builds on, each once; NaN if one of those has no record here."""
-    waiting, found = list(record.spec.get("parents", {}).values()), {}
-    while waiting:
-        parent = waiting.pop()
-        known = recorded(parent["id"])
-        found[parent["id"]] = known.seconds if known else math.nan
-        waiting += parent.get("parents", {}).values()
-    return record.seconds + sum(found.values())
+    return record.seconds + sum(parent.seconds if parent else math.nan for parent in built_on(record).values())
 
 
 def _range(values: Sequence[float]) -> str:

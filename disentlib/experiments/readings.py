@@ -69,12 +69,12 @@ def differences(reading: Reading, library: Library) -> list[Difference]:
     """What the records say about a reading: one difference for each of its experiments and each profile that ran it."""
     found = []
     for experiment in reading.experiments:
-        first, second = (list(library.groups(experiment["study"], experiment[side])) for side in ("first", "second"))
+        study, metric = experiment["study"], experiment["metric"]
+        first, second = (list(library.groups(study, experiment[side], metric)) for side in ("first", "second"))
         for one in first:
             for other in second:
-                sides = [_scored(group.records, experiment["metric"]) for group in (one, other)]
-                if all(sides) and (one.profile, one.source) == (other.profile, other.source):
-                    found.append(_difference(experiment, one.profile, *sides))
+                if one.records and other.records and (one.profile, one.source) == (other.profile, other.source):
+                    found.append(_difference(experiment, one.profile, one.records, other.records))
     return found
 
 
@@ -113,11 +113,6 @@ def _changes(reading: Reading, found: Sequence[Difference]) -> str:
     if not tried:
         return f"{names}: {NOT_RUN}"
     return f"{names}: {'yes' if any(d.decided for d in tried) else 'not by more than seeds do'}"
-
-
-def _scored(records: Sequence[Record], metric: str) -> list[Record]:
-    """Those that have the score: a run that another study made may have been asked for others."""
-    return [record for record in records if metric in record.metrics or metric in record.losses]
 
 
 def _difference(experiment: dict, profile: str, first: Sequence[Record], second: Sequence[Record]) -> Difference:

@@ -54,6 +54,14 @@ class Record:
                 return place[key]
         raise KeyError(f"record {self.id} has no {key!r}")
 
+    def has(self, key: str) -> bool:
+        """Whether `get` finds it: a run that one study made has not got every score that another asks for."""
+        try:
+            self.get(key)
+        except KeyError:
+            return False
+        return True
+
 
 def write(record: Record, path: str | Path) -> Path:
     """Write a record as JSON; the old file stays whole if the disk is full or the process dies."""

@@ -27,7 +27,7 @@ from disentlib.experiments.evaluation import VERSION, check_scores, evaluate, la
 from disentlib.experiments.records import Record
 from disentlib.models import Model
 
-__all__ = ["Run", "Spec", "only_one", "prerequisite", "recorded", "run", "run_all", "sourced", "spec_of"]
+__all__ = ["Run", "Spec", "built_on", "only_one", "prerequisite", "recorded", "run", "run_all", "sourced", "spec_of"]
 
 HISTORY_POINTS = 40  # enough for a curve in the book, small enough for a record in git
 
@@ -221,6 +221,16 @@ def recorded(id: str) -> Record | None:
         if path.exists():
             return records.read(path)
     return None
+
+
+def built_on(record: Record) -> dict[str, Record | None]:
+    """The records of all runs that a run builds on, directly or not, by id; None for one that is not `recorded`."""
+    waiting, found = list(record.spec.get("parents", {}).values()), {}
+    while waiting:
+        parent = waiting.pop()
+        found[parent["id"]] = recorded(parent["id"])
+        waiting += parent.get("parents", {}).values()
+    return found
 
 
 def _known(spec: Spec, scores: Sequence[str]) -> Record | None:

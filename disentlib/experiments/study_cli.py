@@ -14,6 +14,7 @@ from tqdm import tqdm
 from disentlib.experiments import places, records, studies
 from disentlib.experiments.job_runs import Outcome, publish_failure, run_job
 from disentlib.experiments.job_states import DONE, counted, expected_seconds, forget, record_of, state
+from disentlib.experiments.runs import built_on
 from disentlib.experiments.studies import Job, StudyError, differing, plan, select, values_of
 
 __all__ = ["add_study"]
@@ -131,9 +132,13 @@ def _follow(outcomes: Iterable[Outcome], total: int) -> int:
 
 
 def _keep(jobs: Sequence[Job]) -> None:
-    """Put the jobs' records among those that the book quotes, and the failures among those that it counts."""
+    """Put the jobs' records, and those that they build on, among those that the book quotes; failures where it counts.
+
+    Without what a run builds on, nobody could train it again from the book.
+    """
     found = [record for job in jobs if (record := record_of(job)) is not None]
-    for record in found:
+    parents = {id: parent for record in found for id, parent in built_on(record).items() if parent is not None}
+    for record in [*found, *parents.values()]:
         records.write(record, places.published_records() / f"{record.id}.json")
     for job in jobs:
         publish_failure(job)
