@@ -45,8 +45,10 @@ def _dates(records: Sequence[Record]) -> str:
 def _detail(record: Record) -> str:
     environment = record.environment
     tree = {True: "clean", False: "changed", None: "unknown"}[environment["clean"]]
+    arithmetic = environment.get("arithmetic", record.spec["precision"])  # older runs had what was asked for
     return (
-        f"{record.id}: {record.spec['steps']} steps in {record.seconds:.0f} s, {environment['threads']} thread(s), "
+        f"{record.id}: {record.spec['steps']} steps in {record.seconds:.0f} s, {arithmetic}, "
+        f"{environment['threads']} thread(s), "
         f"torch {environment['versions']['torch']}, commit {environment['commit']} ({tree} tree), "
         f"data {record.data['hash']}"
     )

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from disentlib import data, models, training
 from disentlib.data import Dataset
-from disentlib.experiments import fingerprint, places, records
+from disentlib.experiments import fingerprint, places, precision, records
 from disentlib.experiments.drawn import kept
 from disentlib.experiments.evaluation import VERSION, check_scores, evaluate, lacking, score
 from disentlib.experiments.records import Record
@@ -38,6 +38,7 @@ class Spec:
 
     `parents`: the runs that the model builds on, by role (`Model.roles`), such as a stage-1 β-VAE; each is trained
     first, unless it is there. `watch`: scores to take every `watch_every` steps on the way; they change no weight.
+    `precision` "bf16" is taken where the machine computes it; a record says what its run had.
     """
 
     dataset: str
@@ -291,6 +292,7 @@ def _finished(record_file: Path, checkpoint: Path, dataset: Dataset) -> Record |
 def _train(spec: Spec, model: Model, dataset: Dataset, checkpoint: Path, progress: bool, compile: str) -> Record:
     device = training.best_device()
     code = fingerprint.code_of(spec.models(), spec.dataset)  # now, since files may be edited while it trains
+    arithmetic = precision.available(spec.precision, device)
     history = training.train(
         model,
         dataset,
@@ -299,7 +301,7 @@ def _train(spec: Spec, model: Model, dataset: Dataset, checkpoint: Path, progres
         seed=spec.seed,
         checkpoint=checkpoint,
         train_size=spec.train_size,
-        precision=spec.precision,
+        precision=arithmetic,
         progress=progress,
         device=device,
         compile=None if compile == "none" else compile,
@@ -319,7 +321,7 @@ def _train(spec: Spec, model: Model, dataset: Dataset, checkpoint: Path, progres
         history=_thinned(history) | ({"watched": history.watched} if history.watched else {}),
         seconds=round(history.seconds, 2),
         peak_memory_mb=round(records.peak_memory_mb(device), 1),
-        environment=records.environment(device) | {"code": code},
+        environment=records.environment(device) | {"code": code, "arithmetic": arithmetic},
     )
 
 
