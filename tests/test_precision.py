@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -35,7 +37,7 @@ def test_bfloat16_needs_instructions_for_it(
 
 @pytest.mark.parametrize("native", [True, False])
 def test_a_record_says_what_was_computed_with_and_its_id_what_was_asked_for(
-    monkeypatch: pytest.MonkeyPatch, native: bool
+    monkeypatch: pytest.MonkeyPatch, runs_folder: Path, native: bool
 ) -> None:
     monkeypatch.setattr(precision, "computes_bf16", lambda device: native)
     taken = "bf16" if native else "float32"
