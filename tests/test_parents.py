@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from disentlib import data, models, training
-from disentlib.experiments import parameters, records, runs
+from disentlib.experiments import parameters, records, runs, study_cli
 from disentlib.experiments.evaluation import REPEATS, SCORES, _prefix, check_scores, score
 from disentlib.experiments.runs import Spec, sourced, spec_of
 from disentlib.experiments.settings import training_spec
@@ -168,3 +168,21 @@ def test_scores_under_two_protocols_and_repeated_ones(toy: data.Dataset, monkeyp
     assert {_prefix(name) for name in SCORES} == {"", "infogan_cr_"}
     with pytest.raises(ValueError, match="unknown metric"):
         check_scores(["infogan_cr_entropy"])
+
+
+def test_what_the_book_keeps_of_a_parent_loses_no_score(
+    runs_folder: Path, heir: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A parent that was trained again has the plain scores alone; the book's record of it may have more."""
+    book = tmp_path / "published"
+    monkeypatch.setattr(study_cli.places, "published_records", lambda: book)
+    monkeypatch.setattr(study_cli, "record_of", lambda job: job)
+    monkeypatch.setattr(study_cli, "publish_failure", lambda job: None)
+    child, parent = runs.run(heir, progress=False).record, runs.prerequisite(PARENT).record
+    scored = dataclasses.replace(parent, metrics=parent.metrics | {"sap": 0.25})
+    for there, expected in [(None, parent), (scored, scored), (parent, parent)]:
+        if there is not None:
+            records.write(there, book / f"{parent.id}.json")
+        study_cli._keep([child])
+        assert records.read(book / f"{parent.id}.json") == expected
+    assert (book / f"{child.id}.json").exists()
