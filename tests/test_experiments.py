@@ -504,6 +504,25 @@ def test_your_run_is_judged_against_ours_with_the_same_settings(
     assert row[2] == "not run" and row[3].startswith("no run of ours")
 
 
+def test_your_run_and_ours_build_on_the_same_kind_of_run(
+    make_record: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A parent's seed is the run's own, so that it may differ; what the parent is may not, nor that there is one."""
+    monkeypatch.setattr(places, "published_records", lambda: tmp_path)
+
+    def built_on(seed: int, beta: float | None, kl: float) -> Record:
+        record = make_record(seed=seed, kl=kl)
+        parent = {"id": f"stage1-s{seed}", "model": "beta_vae", "seed": seed, "hyper": {"beta": beta}, "source": "auto"}
+        spec = record.spec if beta is None else record.spec | {"parents": {"stage1": parent}}
+        return dataclasses.replace(record, spec=spec)
+
+    for number, (seed, beta) in enumerate([(0, 4.0), (1, 4.0), (2, None), (3, 8.0)]):
+        records.write(built_on(seed, beta, 3.0 + number), tmp_path / f"{number}.json")
+    row = cells(pages.against_ours(built_on(9, 4.0, 3.5), ["kl"]).text)[1]
+    low, high = prediction([3.0, 4.0])
+    assert row[2] == f"{low:.3g} … {high:.3g} (2 runs)"
+
+
 def test_costs_are_grouped_by_what_they_depend_on(make_record: Make) -> None:
     made = [make_record(seed=s, model=m) for m in ("vae", "beta_vae") for s in (0, 1)]
     made[0] = dataclasses.replace(made[0], seconds=61.6)

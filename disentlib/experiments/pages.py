@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 
 from disentlib.experiments import places
@@ -60,10 +60,8 @@ def costs(records: Sequence[Record]) -> Html:
 
 def against_ours(yours: Record, names: Sequence[str]) -> Html:
     """This run's values beside the book's runs with the same settings and other seeds (or the same one, run by us)."""
-    same = {k: v for k, v in yours.spec.items() if k not in ("seed", "source")}
-    ours = [
-        r for r in published() if all(r.spec[k] == v for k, v in same.items()) and r.data["hash"] == yours.data["hash"]
-    ]
+    same = _but_for_seeds(yours.spec)
+    ours = [r for r in published() if _but_for_seeds(r.spec) == same and r.data["hash"] == yours.data["hash"]]
     lines = []
     for name in names:
         known = [float(r.metrics[name]) for r in ours if name in r.metrics]  # some were asked for fewer scores
@@ -72,6 +70,12 @@ def against_ours(yours: Record, names: Sequence[str]) -> Html:
         lines.append([name, f"{value:.4g}", text, _judge(value, bounds)])
     head = ["", "your run", "where ours say one more run falls (95 %)", ""]
     return table(head, lines, "Your run against ours") + provenance(ours)
+
+
+def _but_for_seeds(spec: Mapping[str, object]) -> dict[str, object]:
+    """The settings of a run and of all that it builds on, without what differs from seed to seed."""
+    own = {k: v for k, v in spec.items() if k not in ("seed", "source", "id", "parents")}
+    return own | {"parents": {role: _but_for_seeds(parent) for role, parent in spec.get("parents", {}).items()}}
 
 
 def record_table(record: Record) -> Html:
