@@ -198,7 +198,10 @@ def test_the_loop_is_the_plain_one(toy: Dataset) -> None:
         order = torch.randperm(48, generator=torch.Generator().manual_seed(5 * 1_000_003 + epoch))
         plain.step(toy.images(order[8 * position : 8 * position + 8]), noise)
     assert next(ours.parameters()).is_contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(dict(ours.named_parameters()), dict(plain.named_parameters()), rtol=1e-3, atol=1e-4)
+    # Adam turns rounding into whole steps where a gradient is nearly 0; how often, depends on the processor. So single
+    # weights may differ; another batch or other noise would move most of them by about the learning rate.
+    for weight, other in zip(ours.parameters(), plain.parameters(), strict=True):
+        assert (weight - other).abs().mean() < 1e-6
 
 
 @pytest.mark.parametrize("name", [n for n in models.names() if issubclass(models.class_of(n), AutoencoderModel)])

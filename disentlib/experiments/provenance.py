@@ -45,7 +45,7 @@ def _dates(records: Sequence[Record]) -> str:
 def _detail(record: Record) -> str:
     environment = record.environment
     tree = {True: "clean", False: "changed", None: "unknown"}[environment["clean"]]
-    arithmetic = environment.get("arithmetic", record.spec["precision"])  # older runs had what was asked for
+    arithmetic = environment.get("arithmetic") or record.spec.get("precision", "float32")  # older: as asked
     return (
         f"{record.id}: {record.spec['steps']} steps in {record.seconds:.0f} s, {arithmetic}, "
         f"{environment['threads']} thread(s), "
