@@ -23,7 +23,7 @@ def spec() -> Spec:
     [
         ({"avx2": True, "avx512_f": True, "avx512_bf16": False}, "float32"),
         ({"avx512_bf16": True, "amx_bf16": False}, "bf16"),
-        ({"neon": True, "arm_bf16": True}, "bf16"),
+        ({"neon": True, "bf16": True}, "bf16"),
         ({}, "float32"),
     ],
 )

@@ -117,3 +117,14 @@ def test_the_environment_names_versions_and_no_machine() -> None:
     assert found["threads"] == torch.get_num_threads() and found["device"].endswith("CPU")
     assert platform.node() not in json.dumps(found) and str(Path.home()) not in json.dumps(found)
     assert found["clean"] in (True, False, None)
+
+
+def test_a_kept_record_gives_way_to_more_scores_or_other_code(make_record: Callable, tmp_path: Path) -> None:
+    def record(code: str, **metrics: float) -> Record:
+        made = make_record(**metrics)
+        return dataclasses.replace(made, environment=made.environment | {"code": {"training": code}})
+
+    scored, bare, other = record("a", sap=0.5), record("a"), record("b")
+    for new, expected in [(bare, bare), (scored, scored), (bare, scored), (other, other)]:
+        records.keep(new, tmp_path)
+        assert records.read(tmp_path / f"{new.id}.json") == expected

@@ -18,7 +18,7 @@ import torch
 
 from disentlib.data.atomic import replacing
 
-__all__ = ["SCHEMA", "Record", "RecordError", "environment", "read", "read_all", "select", "write"]
+__all__ = ["SCHEMA", "Record", "RecordError", "environment", "keep", "read", "read_all", "select", "write"]
 
 SCHEMA = 1
 _INSIDE = {
@@ -69,6 +69,22 @@ def write(record: Record, path: str | Path) -> Path:
     with replacing(path) as part:
         part.write_text(text + "\n", encoding="utf-8")
     return Path(path)
+
+
+def keep(record: Record, folder: Path) -> None:
+    """Put a record among those that the book quotes, unless the same code's record there has scores that it lacks.
+
+    A run may be trained again where its weights were lost, for its pictures or for what builds on it. It is then scored
+    no further, and must not take away what tables are made of.
+    """
+    path = folder / f"{record.id}.json"
+    there = read(path) if path.exists() else None
+    if there is None or _code(there) != _code(record) or there.metrics.keys() <= record.metrics.keys():
+        write(record, path)
+
+
+def _code(record: Record) -> str | None:
+    return record.environment.get("code", {}).get("training")
 
 
 def read(path: str | Path) -> Record:

@@ -355,4 +355,4 @@ def _publish(record: Record) -> None:
     """While a chapter of the book is executed, its records go beside it."""
     folder = os.environ.get("DISENTLIB_PUBLISH")
     if folder:
-        records.write(record, Path(folder) / f"{record.id}.json")
+        records.keep(record, Path(folder))

@@ -14,7 +14,6 @@ from tqdm import tqdm
 from disentlib.experiments import places, records, studies
 from disentlib.experiments.job_runs import Outcome, publish_failure, run_job
 from disentlib.experiments.job_states import DONE, counted, expected_seconds, forget, record_of, state
-from disentlib.experiments.records import Record
 from disentlib.experiments.runs import built_on
 from disentlib.experiments.studies import Job, StudyError, differing, plan, select, values_of
 
@@ -135,22 +134,15 @@ def _follow(outcomes: Iterable[Outcome], total: int) -> int:
 def _keep(jobs: Sequence[Job]) -> None:
     """Put the jobs' records, and those that they build on, among those that the book quotes; failures where it counts.
 
-    Without what a run builds on, nobody could train it again from the book. Such a record may have been scored for
-    another study, and the run been trained again since, where its weights were lost: then the scored one stays.
+    Without what a run builds on, nobody could train it again from the book.
     """
     found = [record for job in jobs if (record := record_of(job)) is not None]
     parents = {id: parent for record in found for id, parent in built_on(record).items() if parent is not None}
-    for record in [*found, *(parent for parent in parents.values() if not _better_kept(parent))]:
-        records.write(record, places.published_records() / f"{record.id}.json")
+    for record in [*found, *parents.values()]:
+        records.keep(record, places.published_records())
     for job in jobs:
         publish_failure(job)
     print(f"{len(found)} records are in book/records/")
-
-
-def _better_kept(record: Record) -> bool:
-    """Whether the book has a record of this run with scores that this one lacks."""
-    file = places.published_records() / f"{record.id}.json"
-    return file.exists() and not records.read(file).metrics.keys() <= record.metrics.keys()
 
 
 def _numbered(jobs: Sequence[Job], number: int) -> Job:
