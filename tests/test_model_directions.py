@@ -422,6 +422,16 @@ def test_staged_training_finds_directions_and_then_keeps_them() -> None:
     assert same(after["navigator"], state(model.navigator)) and not same(after["encoder"], state(model.encoder))
 
 
+def test_the_warm_up_of_pseudo_labels_counts_from_the_encoders_first_step() -> None:
+    paid = {}
+    for warmup in (0, 2):
+        model, noise = build("dis_gu", staged=2, threshold=1e-6, flip_warmup=warmup, lr=1e-12), generator()
+        paid[warmup] = [model.step(images(), noise)["contrast"].item() for _ in range(6)]
+    assert paid[0][:2] == paid[2][:2] == [0, 0]
+    assert all(a < b for a, b in zip(paid[0][2:4], paid[2][2:4]))
+    assert paid[0][4:] == pytest.approx(paid[2][4:], abs=1e-5)
+
+
 def test_latent_discovery_trains_directions_by_the_learner_only() -> None:
     model = build("latent_discovery")
     given = model.draw(6, generator())

@@ -79,6 +79,12 @@ def test_the_encoders_table_is_discos(side: int, tail: tuple[int, ...]) -> None:
     assert round(weights / 1e6, 2) in (3.89, 2.85)
 
 
+def test_a_narrow_encoder_can_change_its_code_in_every_dimension() -> None:
+    encoder, pictures = seeded(DiscoEncoder, (1, 32, 32), 48, 8, seed=0), torch.rand(200, 1, 32, 32)
+    changes = encoder.double()(pictures.double()).diff(dim=0)
+    assert torch.linalg.matrix_rank(changes, rtol=1e-9) == 48
+
+
 def test_a_code_depends_on_its_own_image_only_and_layers_begin_kaiming() -> None:
     encoder = seeded(DiscoEncoder, (1, 32, 32), 6, 16, seed=0)
     images = torch.rand(5, 1, 32, 32)

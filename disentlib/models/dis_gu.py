@@ -23,6 +23,7 @@ class DisGU(DirectionModel):
     The learner has `queries` pairs of its own a step, along any directions; the contrast's queries and positives lie
     along one direction, its negatives along others. `staged`: steps of a first stage that trains navigator and
     reconstructor by eq. 5, after which the encoder learns by eq. 8 from directions that stay; 0 is the joint training.
+    `flip_warmup` counts from the encoder's first step.
     The losses that a stage does not have read 0. `normalise`: off for products of raw variations, which may pass 1 and
     are never negative (reading D7). `literal`: as in DisCo.
 
@@ -125,7 +126,7 @@ class DisGU(DirectionModel):
         given = {name: value[self.contrast.queries :] for name, value in given.items()}
         latents, base = self.bases.take(self.frozen, images, given, self.steps_taken)
         pairs = self.contrast.pairs(self.frozen, latents, base, self.shifts(matrix, given))
-        values, queries = self.contrast.terms(self.encoder, *pairs, self.steps_taken)
+        values, queries = self.contrast.terms(self.encoder, *pairs, self.steps_taken - self.staged)
         return values | {"entropy": domination(queries, self.entropy_weight)}, pairs
 
     def _values(self, values: Values, pairs: Pairs) -> tuple[Tensor, Values]:

@@ -108,7 +108,7 @@ class DiscoEncoder(nn.Sequential):
     """DisCo's encoder: images `[n, c, h, w]` in [0, 1] → `[n, code_dims]`.
 
     64 pixels: a 7×7 convolution, four k4 s2 convolutions (128, 256, 256, 256 channels), two hidden layers of 256, a
-    linear head, LeakyReLU(0.01) between; 32 pixels: one convolution fewer. Kaiming weights, zero biases, no
+    linear head, LeakyReLU(0.01) between (hidden layers of a narrow encoder: at least `code_dims`); 32 pixels: one convolution fewer. Kaiming weights, zero biases, no
     normalisation, so that a code does not depend on the batch. `width`: the first layer's channels, 64 in DisCo.
     ValueError for sides that do not halve evenly down to 4 to 8 pixels.
 
@@ -122,7 +122,7 @@ class DiscoEncoder(nn.Sequential):
             raise ValueError(f"an encoder's width is the first layer's channels, at least 8 (DisCo: 64), got {width!r}")
         halvings, side = _halvings(image_shape)
         sizes = (width, 2 * width, *[4 * width] * 3)[: halvings + 1]
-        hidden = 4 * width
+        hidden = max(4 * width, code_dims)  # narrower, a code could not change in all its dimensions
         convolutions = [m for a, b in zip(sizes, sizes[1:]) for m in (nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU())]
         super().__init__(
             nn.Conv2d(image_shape[0], width, 7, 1, 3), nn.LeakyReLU(), *convolutions, nn.Flatten(),
