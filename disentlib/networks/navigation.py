@@ -108,8 +108,9 @@ class DiscoEncoder(nn.Sequential):
     """DisCo's encoder: images `[n, c, h, w]` in [0, 1] → `[n, code_dims]`.
 
     64 pixels: a 7×7 convolution, four k4 s2 convolutions (128, 256, 256, 256 channels), two hidden layers of 256, a
-    linear head, LeakyReLU(0.01) between (hidden layers of a narrow encoder: at least `code_dims`); 32 pixels: one convolution fewer. Kaiming weights, zero biases, no
-    normalisation, so that a code does not depend on the batch. `width`: the first layer's channels, 64 in DisCo.
+    linear head, LeakyReLU(0.01) between; 32 pixels: one convolution fewer. Kaiming weights, zero biases, no
+    normalisation, so that a code does not depend on the batch. `width`: the first layer's channels, 64 in DisCo. Hidden
+    layers have 4·width units, but no fewer than the code.
     ValueError for sides that do not halve evenly down to 4 to 8 pixels.
 
     >>> DiscoEncoder((3, 32, 32), 10, width=16)(torch.rand(2, 3, 32, 32)).shape
