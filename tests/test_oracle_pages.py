@@ -15,7 +15,7 @@ from torch import Tensor
 
 from disentlib import data, figures, pair_figures
 from disentlib.data import Dataset
-from disentlib.experiments import digit_panels, oracle_tables, pair_learning, second_phase
+from disentlib.experiments import digit_panels, oracle_tables, pair_learning, pictures, second_phase
 from disentlib.experiments.markup import Html
 from disentlib.experiments.measured import Measured
 from disentlib.experiments.pair_learning import Oracle, Point, Setting, learn, pair_difference, pairs_of
@@ -187,7 +187,7 @@ def test_a_curve_is_the_seeds_mean_with_its_interval_and_the_papers_value_at_the
     made = [make_record(seed, score=v[1]) for seed, v in enumerate(values)]
     records = [replace(r, history=r.history | {"watched": {"steps": [0, 9], "score": v}}) for r, v in zip(made, values)]
     _, axes = plt.subplots()
-    second_phase.score_curves(axes, {"infogan": records, "idgan_sc": []}, "score", "score", {"infogan": 0.8})
+    pictures.watched_curves(axes, {"infogan": records, "idgan_sc": []}, "score", "score", {"infogan": 0.8})
     (line,) = axes.lines
     assert line.get_xydata().tolist() == pytest.approx(np.array([[0, 0.2], [9, 0.5]]))
     assert line.get_color() == figures.COLOURS["infogan"]
@@ -200,5 +200,5 @@ def test_a_curve_is_the_seeds_mean_with_its_interval_and_the_papers_value_at_the
 
 def test_runs_that_were_not_watched_have_one_point_at_their_end(make_record: Callable) -> None:
     _, axes = plt.subplots()
-    second_phase.score_curves(axes, {"infogan": [make_record(mig=0.3)]}, "mig", "MIG")
+    pictures.watched_curves(axes, {"infogan": [make_record(mig=0.3)]}, "mig", "MIG")
     assert axes.lines[0].get_xydata().tolist() == [[100, 0.3]]

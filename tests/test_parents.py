@@ -122,6 +122,18 @@ def test_the_training_notebook_names_parents_by_settings_or_by_id(runs_folder: P
         asked({"stage1": {"hyper": {}}})
 
 
+@pytest.mark.usefixtures("runs_folder")
+def test_a_run_can_watch_what_its_model_measures_of_itself() -> None:
+    hyper = {"steps_per_level": 1, "levels": 2, "width": 8, "warmup": 0}
+    spec = dataclasses.replace(PARENT, model="glow", hyper=hyper, watch=["measured"], watch_every=2)
+    record = runs.run(spec, progress=False).record
+    watched = dict(record.history["watched"])
+    assert watched.pop("steps") == [0, 2, 3]
+    assert set(watched) == {"bits_per_dim", "round_trip_error", "non_finite"}
+    assert all(values[-1] == record.metrics[name] for name, values in watched.items())
+    assert watched["bits_per_dim"][0] != watched["bits_per_dim"][-1]
+
+
 def test_what_is_watched_changes_no_weight_and_survives_an_interruption(tmp_path: Path) -> None:
     digits = data.load("mnist", source="rendered")
     asked: list[bool] = []

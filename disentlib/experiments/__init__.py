@@ -7,7 +7,7 @@ from disentlib.experiments.evaluation import informed, row_labels
 from disentlib.experiments.markup import Html, table
 from disentlib.experiments.pages import against_ours, costs, parameter_table, published, record_table, watched_table
 from disentlib.experiments.parameters import begin
-from disentlib.experiments.pictures import against, loss_curves, seed_dots, summary, traversals
+from disentlib.experiments.pictures import against, loss_curves, seed_dots, summary, traversals, watched_curves
 from disentlib.experiments.planned import chosen, planned, run_planned
 from disentlib.experiments.provenance import provenance
 from disentlib.experiments.readings import errata
@@ -67,5 +67,6 @@ __all__ = [
     "two_spreads",
     "unmoved",
     "vae_spec",
+    "watched_curves",
     "watched_table",
 ]

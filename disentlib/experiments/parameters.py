@@ -25,6 +25,7 @@ from disentlib.losses.adversarial import ADVERSARIAL_TERMS
 from disentlib.losses.total_correlation import ESTIMATORS
 
 __all__ = [
+    "OWN_MEASURES",
     "Parameter",
     "ParameterError",
     "begin",
@@ -35,6 +36,7 @@ __all__ = [
     "resolve",
 ]
 
+OWN_MEASURES = "measured"  # among what is watched: the single numbers that a model measures of itself
 _PROFILES = Path(__file__).parent / "profiles"
 _INJECTED = "# Parameters"  # how papermill opens the cell that it injects
 _TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}
@@ -53,7 +55,7 @@ CHOICES = {
     "model": models.names(), "models": models.names(),
     "precision": training.PRECISIONS, "compile": ("none", "default", "reduce-overhead", "max-autotune"),
     "adversarial_term": ADVERSARIAL_TERMS, "adversarial_terms": ADVERSARIAL_TERMS, "adversarial_sign": (1, -1),
-    "scores": tuple(SCORES), "exact_scores": tuple(SCORES), "watch": tuple(SCORES),
+    "scores": tuple(SCORES), "exact_scores": tuple(SCORES), "watch": (*SCORES, OWN_MEASURES),
     "estimators": tuple(ESTIMATORS), "trees": ("sklearn", "lightgbm"),
 }  # fmt: skip
 

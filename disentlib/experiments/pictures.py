@@ -28,6 +28,31 @@ def loss_curves(axes: Axes, groups: Groups, key: str, ylabel: str) -> None:
     figures.curves(axes, {name: [r.history for r in group] for name, group in groups.items()}, key, ylabel)
 
 
+def watched_curves(
+    axes: Axes, groups: Groups, name: str, ylabel: str, paper: Mapping[str, float] | None = None, xlabel: str = "step"
+) -> None:
+    """What was watched on the way against the step: mean over seeds as a line, its 95 % interval as a band.
+
+    Runs that were not watched have one point, at their end. `paper`: the paper's value for some of the groups, a hollow
+    diamond at the last step. A group without runs is left out.
+    """
+    for group, records in groups.items():
+        if not records:
+            continue
+        watched = [_watched(record, name) for record in records]
+        intervals = [bootstrap(values) for values in zip(*(w[name] for w in watched), strict=True)]
+        steps, colour = watched[0]["steps"], figures.COLOURS.get(group)
+        label = figures.LABELS.get(group, group).replace("\n", " ")
+        axes.plot(steps, [i.mean for i in intervals], "o-", ms=3, color=colour, label=label)
+        if intervals[0].low is not None:
+            bounds = [i.low for i in intervals], [i.high for i in intervals]
+            axes.fill_between(steps, *bounds, color=colour, alpha=0.2, lw=0)
+        if group in (paper or {}):
+            axes.scatter([steps[-1]], [paper[group]], marker="D", s=45, facecolors="none", edgecolors=colour, zorder=4)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.legend(frameon=False)
+
+
 def seed_dots(axes: Axes, groups: Groups, metric: str, ylabel: str, colour: str | None = None) -> None:
     """A metric for each group: every record as a point, the interval of their mean as a bar."""
     values = {name: [float(r.get(metric)) for r in group] for name, group in groups.items()}
@@ -73,6 +98,10 @@ def traversals(runs: Mapping[str, Run], index: int, extent: float, columns: int,
 def _cell(group: Sequence[Record], metric: str, digits: int) -> str:
     interval = interval_of(group, metric) if all(metric in r.metrics | r.losses for r in group) else None
     return interval.text(digits) if interval else "–"
+
+
+def _watched(record: Record, name: str) -> Mapping[str, list]:
+    return record.history.get("watched") or {"steps": [record.spec["steps"]], name: [float(record.get(name))]}
 
 
 def _difference(group: Sequence[Record], base: Sequence[Record], metric: str, digits: int) -> str:

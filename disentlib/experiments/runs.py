@@ -21,9 +21,18 @@ from tqdm import tqdm
 
 from disentlib import data, models, training
 from disentlib.data import Dataset
-from disentlib.experiments import fingerprint, places, precision, records
+from disentlib.experiments import fingerprint, parameters, places, precision, records
 from disentlib.experiments.drawn import kept
-from disentlib.experiments.evaluation import VERSION, check_scores, evaluate, lacking, score
+from disentlib.experiments.evaluation import (
+    EVALUATION_SEED,
+    MEASURED,
+    VERSION,
+    check_scores,
+    evaluate,
+    evaluation_points,
+    lacking,
+    score,
+)
 from disentlib.experiments.records import Record
 from disentlib.models import Model
 
@@ -37,7 +46,8 @@ class Spec:
     """Everything that decides a training. `source` may be "auto"; a record always says which source it was.
 
     `parents`: the runs that the model builds on, by role (`Model.roles`), such as a stage-1 β-VAE; each is trained
-    first, unless it is there. `watch`: scores to take every `watch_every` steps on the way; they change no weight.
+    first, unless it is there. `watch`: scores to take every `watch_every` steps on the way, and with "measured" the
+    single numbers that the model measures of itself; they change no weight.
     `precision` "bf16" is taken where the machine computes it; a record says what its run had.
     """
 
@@ -116,7 +126,7 @@ def run(
     ValueError for an unknown one, before anything is trained. `compile`: "none", or a mode of torch.compile; it changes
     how fast the numbers come and not, but for rounding, what they are.
     """
-    check_scores([*scores, *spec.watch])
+    check_scores([*scores, *_scores_watched(spec)])
     dataset = _load(spec.dataset, spec.source, spec.image_size)
     spec = sourced(spec, dataset.source)
     model = _built(spec, dataset)
@@ -305,7 +315,7 @@ def _train(spec: Spec, model: Model, dataset: Dataset, checkpoint: Path, progres
         progress=progress,
         device=device,
         compile=None if compile == "none" else compile,
-        watch=(lambda trained: score(trained, dataset, spec.watch)) if spec.watch else None,
+        watch=(lambda trained: _watched(spec, trained, dataset)) if spec.watch else None,
         watch_every=spec.watch_every,
     )
     started = time.perf_counter()
@@ -323,6 +333,21 @@ def _train(spec: Spec, model: Model, dataset: Dataset, checkpoint: Path, progres
         peak_memory_mb=round(records.peak_memory_mb(device), 1),
         environment=records.environment(device) | {"code": code, "arithmetic": arithmetic},
     )
+
+
+def _watched(spec: Spec, model: Model, dataset: Dataset) -> dict[str, float]:
+    """What `spec` asks of a model on the way, on the points that it will be evaluated on."""
+    found = score(model, dataset, _scores_watched(spec))
+    if parameters.OWN_MEASURES in spec.watch:
+        device = next(model.parameters()).device
+        images = evaluation_points(dataset, spec.eval_points)[1][:MEASURED].to(device).float() / 255
+        values = model.measure(images, torch.Generator(device).manual_seed(EVALUATION_SEED))
+        found |= {name: round(value, 4) for name, value in values.items() if not isinstance(value, list)}
+    return found
+
+
+def _scores_watched(spec: Spec) -> list[str]:
+    return [name for name in spec.watch if name != parameters.OWN_MEASURES]
 
 
 def _missing(record: Record, model: Model, dataset: Dataset, scores: Sequence[str]) -> dict[str, object]:
