@@ -144,7 +144,11 @@ def test_collapsed_runs_are_counted(make_record: Make) -> None:
     gans = [make_record(hyper={"head": "supcon"}, code_recovery=[0.0, r2], **pictures) for r2 in (0.05, 0.9)]
     rival = make_record(hyper={"alpha": 2.0}, **pictures)  # its E gives logits
     lines = cells(protocol_ranks.collapse_table({"vae": [dead, alive], "gan": gans, "rival": [rival]}).text)[1:]
-    assert lines == [["vae", "2", "1", "–", "–"], ["gan", "2", "1", "2", "2"], ["rival", "1", "–", "1", "–"]]
+    assert lines == [
+        ["vae", "2", "1", "–", "–", "2, 1 of 2"],
+        ["gan", "2", "1", "2", "2", "2, 1 of 2"],
+        ["rival", "1", "–", "1", "–", "–"],
+    ]
 
 
 # ---- the size of a code --------------------------------------------------------------------------------------------

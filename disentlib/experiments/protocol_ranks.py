@@ -156,16 +156,19 @@ def rank_lines(groups: Groups, models: Mapping[str, str]) -> Figure:
 
 
 def collapse_table(groups: Groups) -> Html:
-    """How many runs of each model ended in one of three kinds of collapse; a dash where a model has no such thing."""
+    """How many runs of each model ended in one of three kinds of collapse, and how many code dimensions say nothing.
+
+    A dash where a model has no such thing. Dimensions are counted run by run.
+    """
     lines = []
     for name, records in groups.items():
-        lines.append([name, str(len(records)), *(_counted(records, sign) for sign in _SIGNS)])
-    head = ["", "runs", "code says nothing", "pictures collapsed", "pairs all parallel"]
+        lines.append([name, str(len(records)), *(_counted(records, sign) for sign in _SIGNS), _mute(records)])
+    head = ["", "runs", "code says nothing", "pictures collapsed", "pairs all parallel", "mute dimensions, run by run"]
     caption = (
         f"Collapsed runs: no dimension above {ACTIVE_NATS:g} nats, or of a GAN's codes none that Q recovers with an R² "
         f"of {SILENT:g}; pictures with less than {LEAST:g} of the data's variety or brightness, or more than "
         f"{1 / LEAST:g} times its brightness; pair representations of different labels with a mean cosine of "
-        f"{COLLAPSED:g} or more"
+        f"{COLLAPSED:g} or more. A dimension is mute at {ACTIVE_NATS:g} nats or less, or below that R²"
     )
     return table(head, lines, caption) + provenance(_all(groups))
 
@@ -173,12 +176,23 @@ def collapse_table(groups: Groups) -> Html:
 # ---- parts ---------------------------------------------------------------------------------------------------------
 
 
-def _silent(record: Record) -> bool | None:
-    """Whether no dimension of the code says anything; None for a model that measures neither nats nor recovery."""
+def _muted(record: Record) -> list[bool] | None:
+    """Which dimensions of the code say nothing; None for a model that measures neither nats nor recovery."""
     metrics = record.metrics
     if "kl_per_dimension" in metrics:
-        return max(metrics["kl_per_dimension"]) <= ACTIVE_NATS
-    return max(metrics["code_recovery"]) < SILENT if "code_recovery" in metrics else None
+        return [nats <= ACTIVE_NATS for nats in metrics["kl_per_dimension"]]
+    return [r2 < SILENT for r2 in metrics["code_recovery"]] if "code_recovery" in metrics else None
+
+
+def _silent(record: Record) -> bool | None:
+    """Whether no dimension of the code says anything."""
+    muted = _muted(record)
+    return None if muted is None else all(muted)
+
+
+def _mute(records: Sequence[Record]) -> str:
+    found = [muted for muted in map(_muted, records) if muted is not None]
+    return ", ".join(str(sum(muted)) for muted in found) + f" of {len(found[0])}" if found else "–"
 
 
 def _pictures_collapsed(record: Record) -> bool | None:
