@@ -162,13 +162,22 @@ def collapse_table(groups: Groups) -> Html:
     """
     lines = []
     for name, records in groups.items():
-        lines.append([name, str(len(records)), *(_counted(records, sign) for sign in _SIGNS), _mute(records)])
-    head = ["", "runs", "code says nothing", "pictures collapsed", "pairs all parallel", "mute dimensions, run by run"]
+        lines.append(
+            [name, str(len(records)), *(_counted(records, sign) for sign in _SIGNS), _dimension_counts(records)]
+        )
+    head = [
+        "",
+        "runs",
+        "code says nothing",
+        "pictures collapsed",
+        "pairs all parallel",
+        "silent dimensions, run by run",
+    ]
     caption = (
         f"Collapsed runs: no dimension above {ACTIVE_NATS:g} nats, or of a GAN's codes none that Q recovers with an R² "
         f"of {SILENT:g}; pictures with less than {LEAST:g} of the data's variety or brightness, or more than "
         f"{1 / LEAST:g} times its brightness; pair representations of different labels with a mean cosine of "
-        f"{COLLAPSED:g} or more. A dimension is mute at {ACTIVE_NATS:g} nats or less, or below that R²"
+        f"{COLLAPSED:g} or more. A dimension is silent at {ACTIVE_NATS:g} nats or less, or below that R²"
     )
     return table(head, lines, caption) + provenance(_all(groups))
 
@@ -176,7 +185,7 @@ def collapse_table(groups: Groups) -> Html:
 # ---- parts ---------------------------------------------------------------------------------------------------------
 
 
-def _muted(record: Record) -> list[bool] | None:
+def _silent_dimensions(record: Record) -> list[bool] | None:
     """Which dimensions of the code say nothing; None for a model that measures neither nats nor recovery."""
     metrics = record.metrics
     if "kl_per_dimension" in metrics:
@@ -186,13 +195,13 @@ def _muted(record: Record) -> list[bool] | None:
 
 def _silent(record: Record) -> bool | None:
     """Whether no dimension of the code says anything."""
-    muted = _muted(record)
-    return None if muted is None else all(muted)
+    silent = _silent_dimensions(record)
+    return None if silent is None else all(silent)
 
 
-def _mute(records: Sequence[Record]) -> str:
-    found = [muted for muted in map(_muted, records) if muted is not None]
-    return ", ".join(str(sum(muted)) for muted in found) + f" of {len(found[0])}" if found else "–"
+def _dimension_counts(records: Sequence[Record]) -> str:
+    found = [silent for silent in map(_silent_dimensions, records) if silent is not None]
+    return ", ".join(str(sum(silent)) for silent in found) + f" of {len(found[0])}" if found else "–"
 
 
 def _pictures_collapsed(record: Record) -> bool | None:
