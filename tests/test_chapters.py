@@ -92,7 +92,8 @@ def test_records_come_from_clean_trees():
 
 
 def test_published_tables_have_three_seeds():
-    celeba = [r for r in RECORDS if r.spec["dataset"] == "celeba"]
+    drawn = {job.id for job in studies.plan("idgan_sc_figures", "laptop")}  # Figures 7 and 8 quote no score
+    celeba = [r for r in RECORDS if r.spec["dataset"] == "celeba" and r.id not in drawn]
     settings = {json.dumps([r.spec["model"], r.spec["hyper"]], sort_keys=True) for r in celeba}
     for setting in settings:
         same = [r for r in celeba if json.dumps([r.spec["model"], r.spec["hyper"]], sort_keys=True) == setting]
