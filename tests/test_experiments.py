@@ -672,6 +672,42 @@ def test_a_chapter_is_stale_when_a_profile_changes(demo_book: Path) -> None:
     assert chapters.stale(demo_book) == "stale"
 
 
+def test_new_words_keep_the_outputs_and_new_code_does_not(demo_book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def execute(source: Path, output: Path, given: dict) -> None:
+        notebook, other = nbformat.read(source, as_version=4), executed()
+        injected, figure = (
+            next(c for c in other.cells if c.source == text) for text in ("# Parameters\nx = 4", "show()")
+        )
+        notebook.cells[2].update(outputs=figure.outputs, execution_count=4)
+        notebook.cells.insert(2, injected)
+        output.parent.mkdir(parents=True)
+        nbformat.write(notebook, output)
+
+    monkeypatch.setattr(notebooks, "execute", execute)
+    before = nbformat.read(chapters.publish(demo_book, {}), as_version=4)
+    chapters.reword(demo_book)
+    assert nbformat.read(chapters.chapter_file("demo"), as_version=4) == before  # nothing was new
+    edited(demo_book, lambda n: n.cells.insert(1, nbformat.v4.new_markdown_cell("More words.")))
+    edited(demo_book, lambda n: n.cells[3].metadata["mystnb"]["figure"].update(caption="B"))
+    after = nbformat.read(chapters.reword(demo_book), as_version=4)
+    assert chapters.stale(demo_book) is None and "Words revised on" in after.cells[1].source
+    code, ran = ([c for c in n.cells if c.cell_type == "code"] for n in (after, before))
+    assert [(c.source, c.outputs, c.execution_count) for c in code] == [
+        (c.source, c.outputs, c.execution_count) for c in ran
+    ]
+    assert code[-1].metadata["mystnb"]["figure"]["caption"] == "B" and after.cells[-1] == before.cells[-1] | {
+        "id": after.cells[-1].id
+    }
+    edited(demo_book, lambda n: n.cells[2].update(source="x: int = 5"))
+    with pytest.raises(LookupError, match="the code of demo has changed"):
+        chapters.reword(demo_book)
+
+
+def test_words_need_a_chapter(demo_book: Path) -> None:
+    with pytest.raises(LookupError, match="demo has no chapter yet"):
+        chapters.reword(demo_book)
+
+
 def test_a_failing_execution_leaves_the_old_chapter(demo_book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = chapters.publish(demo_book, {}).read_bytes()
 
@@ -712,6 +748,20 @@ def test_heavy_pictures_get_lighter_and_look_the_same() -> None:
     assert before > 150_000 and len(after) < 0.7 * before and "image/png" not in cell.outputs[0]["data"]
     with Image.open(io.BytesIO(base64.b64decode(after))) as image:
         assert np.abs(np.asarray(image.convert("RGB"), float) - noisy).mean() < 4  # grey levels of 255
+
+
+def test_a_picture_of_few_colours_stays_exact() -> None:
+    grey = np.random.default_rng(0).integers(0, 200, (200, 300), dtype=np.uint8)
+    raw = io.BytesIO()
+    Image.fromarray(np.stack([grey, grey, 255 - grey], 2)).save(raw, "PNG")
+    output = nbformat.v4.new_output("display_data", {"image/png": base64.b64encode(raw.getvalue()).decode()})
+    cell = nbformat.v4.new_code_cell("picture", outputs=[output])
+    before = len(output["data"]["image/png"])
+    chapters.clean(nbformat.v4.new_notebook(cells=[cell]))
+    after = cell.outputs[0]["data"]["image/png"]
+    assert len(after) < 0.6 * before
+    with Image.open(io.BytesIO(base64.b64decode(after))) as image:
+        assert (np.asarray(image.convert("RGB"))[..., 0] == grey).all()
 
 
 def test_what_was_watched_is_a_line_a_look(make_record: Callable) -> None:

@@ -14,20 +14,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
-from PIL import Image
+from PIL import Image, ImageChops
 
 from disentlib.data.atomic import replacing
 from disentlib.experiments import notebooks, places, records
 from disentlib.experiments.parameters import profiles
 from disentlib.training import best_device
 
-__all__ = ["LIVE", "PAGES", "TOOLS", "chapter_file", "draft", "publish", "publishing", "source_hash", "stale"]
+__all__ = ["LIVE", "PAGES", "TOOLS", "chapter_file", "draft", "publish", "publishing", "reword", "source_hash", "stale"]
 
 PAGES = ("errata", "reproduction", "status")  # they read records and train nothing
 LIVE = ("quickstart", *PAGES)  # executed at every build of the book, never committed
 TOOLS = ("training",)  # executed by studies, a page of no book
 _KEY = "disentlib"
-_HEAVY = 150_000  # characters of base64
+_LIGHT, _HEAVY = 30_000, 150_000  # characters of base64
+_SEEN = 4  # of 255: a colour that is off by more can be seen
 
 
 def chapter_file(name: str) -> Path:
@@ -44,10 +45,20 @@ def draft(name: str) -> bool:
 
 def source_hash(source: Path) -> str:
     """16 hex digits over what decides a page besides the package: cells, their tags and captions, and the profiles."""
-    content = json.loads(source.read_text(encoding="utf-8"))["cells"]
-    cells = [(c["cell_type"], "".join(c["source"]), _shown(c["metadata"])) for c in content]
-    settings = profiles(source.stem)
-    return hashlib.sha256(json.dumps([cells, settings], sort_keys=True).encode()).hexdigest()[:16]
+    return _hash([(c["cell_type"], "".join(c["source"]), _shown(c["metadata"])) for c in _cells(source)], source)
+
+
+def _code_hash(source: Path) -> str:
+    """16 hex digits over what decides what a page computes: its code and the profiles."""
+    return _hash(["".join(c["source"]) for c in _cells(source) if c["cell_type"] == "code"], source)
+
+
+def _cells(source: Path) -> list[dict]:
+    return json.loads(source.read_text(encoding="utf-8"))["cells"]
+
+
+def _hash(content: object, source: Path) -> str:
+    return hashlib.sha256(json.dumps([content, profiles(source.stem)], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def stale(source: Path) -> str | None:
@@ -73,14 +84,59 @@ def publish(source: Path, parameters: Mapping[str, object]) -> Path:
     notebook = nbformat.read(raw, as_version=4)
     stamp = {
         "source_hash": source_hash(source),
+        "code_hash": _code_hash(source),
         "parameters": dict(parameters),
         "seconds": round(time.time() - started),
         **{k: v for k, v in records.environment(best_device()).items() if k in ("device", "commit", "clean", "date")},
     }
-    clean(notebook)
-    notebook.cells.insert(1, _freshness(source.stem, stamp))
-    notebook.metadata[_KEY] = stamp
+    return _written(source.stem, notebook, stamp)
+
+
+def reword(source: Path) -> Path:
+    """The chapter with the words and captions that its notebook has now, and the outputs of its last execution.
+
+    LookupError: there is no chapter, or its code or a profile has changed since. Then it has to be executed.
+    """
     chapter = chapter_file(source.stem)
+    if not chapter.exists():
+        raise LookupError(f"{source.stem} has no chapter yet; publish it first")
+    old, notebook = (nbformat.read(path, as_version=4) for path in (chapter, source))
+    stamp = dict(old.metadata[_KEY])
+    code = _code_hash(source)
+    if code != stamp.get("code_hash", code if stamp["source_hash"] == source_hash(source) else None):
+        raise LookupError(f"the code of {source.stem} has changed since it was executed; publish it again")
+    notebook.metadata, groups = old.metadata, iter(_executed(old))
+    notebook.cells = [piece for cell in notebook.cells for piece in _as_executed(cell, groups)]
+    stamp |= {"code_hash": code}
+    if stamp["source_hash"] != source_hash(source):
+        stamp |= {"source_hash": source_hash(source), "reworded": records.environment(best_device())["date"]}
+    return _written(source.stem, notebook, stamp)
+
+
+def _executed(chapter: nbformat.NotebookNode) -> list[list[nbformat.NotebookNode]]:
+    """The code cells of a chapter, each with what came of it: the injected parameters, what stands below a figure."""
+    groups: list[list[nbformat.NotebookNode]] = []
+    for cell in chapter.cells:
+        if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", []):
+            groups.append([cell])
+        elif groups and (cell.cell_type == "code" or cell.source.startswith("<")):
+            groups[-1].append(cell)
+    return groups
+
+
+def _as_executed(cell: nbformat.NotebookNode, groups: Iterator) -> list[nbformat.NotebookNode]:
+    if cell.cell_type != "code":
+        return [cell]
+    old, *below = next(groups)
+    cell.update(outputs=old.outputs, execution_count=old.execution_count)
+    return [cell, *below]
+
+
+def _written(name: str, notebook: nbformat.NotebookNode, stamp: Mapping[str, object]) -> Path:
+    clean(notebook)
+    notebook.cells.insert(1, _freshness(name, stamp))
+    notebook.metadata[_KEY] = stamp
+    chapter = chapter_file(name)
     with replacing(chapter) as part:
         part.write_text(nbformat.writes(notebook), encoding="utf-8")
     return chapter
@@ -105,6 +161,7 @@ def _freshness(name: str, stamp: Mapping[str, object]) -> nbformat.NotebookNode:
         f"Executed on {stamp['date']} UTC in {stamp['seconds']} s ({where}{stamp['device']}) by "
         f"<code>python -m disentlib publish {name} {given}</code>. Trainings finished before are reused; every "
         f"table and figure names its runs."
+        + (f" Words revised on {stamp['reworded']} UTC." if "reworded" in stamp else "")
     )
     return nbformat.v4.new_markdown_cell(f'<p class="freshness">{text}</p>', id="freshness")
 
@@ -114,24 +171,34 @@ def _cleaned(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
     cell.metadata = _shown(cell.metadata)
     if cell.cell_type == "code":
         if "injected-parameters" in tags:
-            cell.metadata["tags"] = [*tags, "hide-input"]
+            cell.metadata["tags"] = list(dict.fromkeys([*tags, "hide-input"]))
             cell.metadata["mystnb"] = {"code_prompt_show": "Parameters of this run", "code_prompt_hide": "Hide"}
         cell.outputs = [_lighter(_without_paths(o)) for o in cell.outputs if o.get("name") != "stderr"]
     return cell
 
 
 def _lighter(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The output with a picture of more than `_HEAVY` characters as a JPEG of high quality, if that is smaller."""
-    picture = output.get("data", {}).get("image/png")
-    if picture is not None and len(picture) > _HEAVY:
-        small = io.BytesIO()
+    """The output with its picture in 256 colours where they are enough; if not, a heavy one as a good JPEG."""
+    picture = output.get("data", {}).get("image/png", "")
+    if len(picture) > _LIGHT:
         with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
-            image.convert("RGB").save(small, "JPEG", quality=90, subsampling=0)
-        encoded = base64.b64encode(small.getvalue()).decode()
-        if len(encoded) < len(picture):
+            kind, small = _compressed(image.convert("RGB"))
+        if len(small) < len(picture) and (kind == "image/png" or len(picture) > _HEAVY):
             del output["data"]["image/png"]
-            output["data"]["image/jpeg"] = encoded
+            output["data"][kind] = small
     return output
+
+
+def _compressed(image: Image.Image) -> tuple[str, str]:
+    """Mime type and base64 of the file."""
+    few = image.quantize(256, dither=Image.Dither.NONE)
+    worst = max(high for _, high in ImageChops.difference(image, few.convert("RGB")).getextrema())
+    kind, file = "png" if worst <= _SEEN else "jpeg", io.BytesIO()
+    if kind == "png":
+        few.save(file, "PNG", optimize=True)
+    else:
+        image.save(file, "JPEG", quality=90, subsampling=0)
+    return f"image/{kind}", base64.b64encode(file.getvalue()).decode()
 
 
 def _pieces(cell: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:

@@ -45,6 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     publish.add_argument("notebooks", nargs="+", metavar="notebook")
     publish.add_argument("--profile", help="short for -p profile NAME")
     publish.add_argument("--if-missing", action="store_true", help="do nothing if the chapter is there and fresh")
+    publish.add_argument(
+        "--words", action="store_true", help="execute nothing: new words round the outputs that are there"
+    )
     again = _command(commands, "rerun", _rerun, "train again what a record of the book says, changed if you like")
     again.add_argument("record", help="its id, from the folded line under a figure or table")
     for command in (run, publish, again):
@@ -83,7 +86,8 @@ def _run_name(source: Path, given: dict[str, object]) -> str:
 def _publish(options: argparse.Namespace) -> int:
     for source, given in [_asked(options, name) for name in options.notebooks]:
         if not (options.if_missing and chapters.stale(source) is None):
-            print(f"published {chapters.publish(source, given)}", flush=True)
+            chapter = chapters.reword(source) if options.words else chapters.publish(source, given)
+            print(f"published {chapter}", flush=True)
     return 0
 
 
