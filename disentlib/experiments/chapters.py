@@ -102,13 +102,13 @@ def reword(source: Path) -> Path:
         raise LookupError(f"{source.stem} has no chapter yet; publish it first")
     old, notebook = (nbformat.read(path, as_version=4) for path in (chapter, source))
     stamp = dict(old.metadata[_KEY])
-    code = _code_hash(source)
-    if code != stamp.get("code_hash", code if stamp["source_hash"] == source_hash(source) else None):
+    code, fresh = _code_hash(source), stamp["source_hash"] == source_hash(source)
+    if not fresh and stamp.get("code_hash") != code:  # older chapters have no hash of their code
         raise LookupError(f"the code of {source.stem} has changed since it was executed; publish it again")
     notebook.metadata, groups = old.metadata, iter(_executed(old))
     notebook.cells = [piece for cell in notebook.cells for piece in _as_executed(cell, groups)]
     stamp |= {"code_hash": code}
-    if stamp["source_hash"] != source_hash(source):
+    if not fresh:
         stamp |= {"source_hash": source_hash(source), "reworded": records.environment(best_device())["date"]}
     return _written(source.stem, notebook, stamp)
 

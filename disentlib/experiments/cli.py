@@ -46,7 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     publish.add_argument("--profile", help="short for -p profile NAME")
     publish.add_argument("--if-missing", action="store_true", help="do nothing if the chapter is there and fresh")
     publish.add_argument(
-        "--words", action="store_true", help="execute nothing: new words round the outputs that are there"
+        "--words",
+        action="store_true",
+        help="execute nothing, whatever -p says: new words round the outputs that are there",
     )
     again = _command(commands, "rerun", _rerun, "train again what a record of the book says, changed if you like")
     again.add_argument("record", help="its id, from the folded line under a figure or table")
