@@ -526,8 +526,13 @@ def test_your_run_and_ours_build_on_the_same_kind_of_run(
 def test_costs_are_grouped_by_what_they_depend_on(make_record: Make) -> None:
     made = [make_record(seed=s, model=m) for m in ("vae", "beta_vae") for s in (0, 1)]
     made[0] = dataclasses.replace(made[0], seconds=61.6)
-    rows = cells(pages.costs(made).text)[1:]
-    assert [(row[2], row[5], row[6]) for row in rows] == [("beta_vae", "2", "2"), ("vae", "2", "2–62")]
+    shown = pages.costs(made).text
+    assert [row[:3] for row in cells(shown)[1:]] == [["beta_vae", "2", "2"], ["vae", "2", "2–62"]]
+    assert f"profile {made[0].spec['profile']}" in shown  # said once for all
+
+    made[1].environment["threads"] = 7
+    head, *rows = cells(pages.costs(made).text)
+    assert head[:3] == ["model", "threads", "runs"] and sorted(row[1] for row in rows)[-1] == "7"
     assert "not run" in pages.costs([]).text
 
 

@@ -39,6 +39,23 @@ def test_settings_are_not_mixed_and_one_seed_has_no_spread_of_seeds(make_record:
     assert {line[6] for line in lines} == {f"{np.std([0.5, 0.5, 0.8], ddof=1):.3f}", "0.100"}
 
 
+def test_a_line_is_named_by_what_tells_it_from_others_of_its_model(make_record: Callable[..., Record]) -> None:
+    base, evaluations = make_record(model="beta_vae"), [0.5, 0.6]
+    stage1 = {"parents": {"stage1": {"model": "vae", "parents": {}}}}
+    made = [
+        seeded(base, 0, evaluations),
+        seeded(base, 1, evaluations),  # another seed: no line of its own
+        seeded(base, 0, evaluations, hyper=base.spec["hyper"] | {"beta": 0.0}),
+        seeded(base, 0, evaluations, **stage1),
+        seeded(make_record(model="dip_vae"), 0, evaluations),
+    ]
+    labels = [line[0] for line in cells(two_spreads(made).text)[1:]]
+    beta = base.spec["hyper"].get("beta")
+    assert labels == sorted(
+        [f"β-VAE, beta {beta}, on nothing", "β-VAE, beta 0.0, on nothing", f"β-VAE, beta {beta}, on VAE", "DIP-VAE"]
+    )
+
+
 def test_without_repeated_evaluations_it_reads_not_run(make_record: Callable[..., Record]) -> None:
     assert cells(two_spreads([make_record()]).text)[1][0] == "not run"
 

@@ -17,6 +17,14 @@ from disentlib.experiments.statistics import prediction
 
 __all__ = ["against_ours", "costs", "parameter_table", "published", "record_table", "watched_table"]
 
+_KINDS = {  # what a training's cost depends on
+    "profile": lambda r: r.spec["profile"],
+    "data": lambda r: r.spec["dataset"],
+    "model": lambda r: r.spec["model"],
+    "device": lambda r: r.environment["device"],
+    "threads": lambda r: r.environment["threads"],
+}
+
 
 def published(**wanted: object) -> list[Record]:
     """The records that the book quotes, filtered as `select` does; none outside a checkout."""
@@ -39,23 +47,30 @@ def parameter_table(p: SimpleNamespace) -> Html:
 
 
 def costs(records: Sequence[Record]) -> Html:
-    """Seconds and memory of one training, from records: by profile, data, model and device.
+    """Seconds and memory of one training, from records: by profile, data, model, device and threads.
 
-    Where runs build on others, a column has the seconds with all of those: a GAN's whole schedule, for one.
+    What all of them share stands in the caption. Where runs build on others, a column has the seconds with all of
+    those: a GAN's whole schedule, for one.
     """
-    groups: dict[tuple, list[Record]] = {}
+    groups: dict[tuple[str, ...], list[Record]] = {}
     for r in records:
-        key = (r.spec["profile"], r.spec["dataset"], r.spec["model"], r.environment["device"], r.environment["threads"])
-        groups.setdefault(key, []).append(r)
+        groups.setdefault(tuple(str(value(r)) for value in _KINDS.values()), []).append(r)
     values = {"seconds a training": lambda r: r.seconds, "peak MB": lambda r: r.peak_memory_mb}
     if any(r.spec.get("parents") for r in records):
         values["seconds with all it builds on"] = _whole_seconds
+    shared = {name: kinds[0] for name, kinds in zip(_KINDS, zip(*groups)) if name != "model" and len(set(kinds)) == 1}
+    told = [place for place, name in enumerate(_KINDS) if name not in shared]
     lines = [
-        [*map(str, key), str(len(group)), *(_range(list(map(value, group))) for value in values.values())]
+        [
+            *(key[place] for place in told),
+            str(len(group)),
+            *(_range(list(map(value, group))) for value in values.values()),
+        ]
         for key, group in sorted(groups.items())
     ]
-    head = ["profile", "data", "model", "device", "threads", "runs", *values]
-    return table(head, lines or [["not run"] + [""] * 7], "What one training costs") + provenance(records)
+    head = [*(list(_KINDS)[place] for place in told), "runs", *values]
+    caption = ", ".join(["What one training costs", *(f"{name} {kind}" for name, kind in shared.items())])
+    return table(head, lines or [["not run", *[""] * (len(head) - 1)]], caption) + provenance(records)
 
 
 def against_ours(yours: Record, names: Sequence[str]) -> Html:

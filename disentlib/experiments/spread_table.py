@@ -14,8 +14,7 @@ from disentlib.experiments.statistics import bootstrap, spreads
 __all__ = ["glow_spreads", "two_spreads"]
 
 _REPEATED = "_evaluations"
-# What is told apart in a label.
-_COUNTED = ("beta", "gamma", "alpha", "tau1", "tau2", "head", "pair_rule", "threshold", "directions")
+_OF_NO_SETTING = ("seed", "source", "id", "model", "hyper", "parents")  # in a record's spec
 
 
 def two_spreads(records: Sequence[Record]) -> Html:
@@ -57,27 +56,49 @@ def glow_spreads(records: Sequence[Record], metrics: Mapping[str, str]) -> Html:
 
 
 def _groups(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
-    """Records that differ in nothing but their seed, by label and metric; of two settings with one label, both stay."""
-    settings: dict[str, list[Record]] = {}
+    """Records that differ in nothing but their seed, by label and metric."""
+    by_setting: dict[str, list[Record]] = {}
     for record in records:
-        same = {k: v for k, v in record.spec.items() if k not in ("seed", "source", "parents")}
-        key = json.dumps([same, record.data["source"], sorted(record.spec.get("parents", {}))], sort_keys=True)
-        settings.setdefault(key, []).append(record)
+        if _repeated(record):
+            by_setting.setdefault(json.dumps([record.spec["model"], _settings(record)], sort_keys=True), []).append(
+                record
+            )
+    groups = list(by_setting.values())
     found: dict[tuple[str, str], list[Record]] = {}
-    for group in settings.values():
-        for metric in (name for name in group[0].metrics if name.endswith(_REPEATED)):
-            own, label = [r for r in group if metric in r.metrics], _label(group[0])
-            while (label, metric) in found:
-                label += "′"
-            found[label, metric] = own
+    for label, group in zip(_labels([group[0] for group in groups]), groups, strict=True):
+        for metric in {name: None for record in group for name in _repeated(record)}:
+            found[label, metric] = [r for r in group if metric in r.metrics]
     return found
 
 
-def _label(record: Record) -> str:
-    spec = record.spec
-    settings = [f"{name} {spec['hyper'][name]}" for name in _COUNTED if name in spec["hyper"]]
-    model = LABELS.get(spec["model"], spec["model"])
-    return ", ".join([model, *settings, spec["dataset"], f"{spec['profile']}, {record.data['source']}"])
+def _repeated(record: Record) -> list[str]:
+    return [name for name in record.metrics if name.endswith(_REPEATED)]
+
+
+def _settings(record: Record) -> dict[str, object]:
+    own = {name: value for name, value in record.spec.items() if name not in _OF_NO_SETTING}
+    return own | record.spec["hyper"] | {"data": record.data["source"], "on": _lineage(record.spec) or "nothing"}
+
+
+def _lineage(spec: Mapping) -> str:
+    """What a run builds on, as `InfoGAN on β-VAE`."""
+    parents = spec.get("parents", {}).values()
+    return " and ".join(" on ".join(filter(None, [_named(p["model"]), _lineage(p)])) for p in parents)
+
+
+def _labels(records: Sequence[Record]) -> list[str]:
+    """For each record its model, and those of its settings in which records of that model differ."""
+    labels = []
+    for record in records:
+        own = _settings(record)
+        peers = [_settings(other) for other in records if other.spec["model"] == record.spec["model"]]
+        told = [name for name in own if any(peer.get(name) != own[name] for peer in peers)]
+        labels.append(", ".join([_named(record.spec["model"]), *(f"{name} {own[name]}" for name in told)]))
+    return labels
+
+
+def _named(model: str) -> str:
+    return LABELS.get(model, model)
 
 
 def _shown(spread: float | None) -> str:
