@@ -171,6 +171,8 @@ def test_the_entropy_term_is_scipys_and_smallest_for_one_dimension() -> None:
     even = torch.full((1, 64), 1 / 8)
     assert v.entropy_term(torch.eye(64)) < v.entropy_term(parts) < v.entropy_term(even)
     assert v.entropy_term(even).item() == pytest.approx(math.log(64), abs=1e-5)
+    counted = torch.tensor([1.0, 0, 1, 1, 0, 0, 1])
+    torch.testing.assert_close(v.entropy_term(parts, counted), v.entropy_term(parts[counted.bool()]))
 
 
 def test_the_learners_loss_is_that_of_a_loop() -> None:

@@ -16,8 +16,10 @@ from disentlib.models.base import take_updates
 from disentlib.models.closed_form import cosine_patterns, spread
 from disentlib.models.contrast import Contrast
 from disentlib.models.deep_spectral import jacobian
+from disentlib.models.directions import collapse_signs
 from disentlib.models.frozen_flow import Pairs
-from disentlib.models.ganspace import regressed_axes
+from disentlib.models.ganspace import Moments, regressed_axes
+from disentlib.models.regressed import code_regression
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -309,6 +311,60 @@ def test_a_broken_pair_weighs_nothing() -> None:
         torch.testing.assert_close(ours, theirs)
 
 
+def test_codes_that_are_not_finite_count_no_more_than_images() -> None:
+    encoder, pictures = nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), images(6)
+    codes = torch.randn(6, 2, generator=generator())
+    broken, harmed = codes.clone(), pictures.clone()
+    broken[0, 1], broken[1, 0], harmed[2, 0, 3, 3] = math.nan, math.inf, math.nan
+    results = []
+    for part in ((harmed, broken), (pictures[3:], codes[3:])):
+        loss, count = code_regression(encoder, *part)
+        results.append([loss, *torch.autograd.grad(loss, encoder.parameters())])
+        assert count == (3 if part[0] is harmed else 0)
+    for ours, theirs in zip(*results):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_ganspace_leaves_out_what_is_not_finite() -> None:
+    drawn = torch.randn(300, 12, generator=generator())
+    whole, harmed = Moments(), Moments()
+    whole.add(drawn[2:, :5], drawn[2:, 5:])
+    drawn[0, 2], drawn[1, 9] = math.nan, math.inf
+    harmed.add(drawn[:100, :5], drawn[:100, 5:])
+    harmed.add(drawn[100:, :5], drawn[100:, 5:])
+    for ours, theirs in zip(harmed.covariances(), whole.covariances()):
+        torch.testing.assert_close(ours, theirs)
+
+    axes = []
+    for broken in (False, True):
+        model = build("ganspace", axes_from="data", samples=300)
+        batch = torch.rand(300 + broken, *SHAPE, generator=generator(1))
+        batch[300:] = math.nan
+        model._collect(batch)
+        axes.append(model.directions())
+    torch.testing.assert_close(*axes)
+
+
+def test_deep_spectral_refuses_a_glow_that_is_broken_where_it_looks() -> None:
+    with pytest.raises(ValueError, match="at latent 0, and there this Glow is not finite"):
+        build("deep_spectral", LinearFlow(broken=-1.0))
+
+
+def test_signs_of_collapse_are_those_of_whole_pairs() -> None:
+    variations, valid = torch.rand(3, 8, 5, generator=generator()), torch.ones(3, 8)
+    valid[:, 5:] = 0
+    harmed = variations.clone()
+    harmed[:, 5:] = 0  # what the variation of two equal images is
+    expected = collapse_signs(variations[:, :5], 0.9)
+    assert collapse_signs(harmed, 0.9, valid) == pytest.approx(expected)
+    assert collapse_signs(harmed, 0.9) != pytest.approx(expected, rel=0.05)
+    assert collapse_signs(harmed, 0.9, 0 * valid) == {}  # nothing can be said
+
+    model = build("dis_gu", LinearFlow(broken=0.3)).eval()
+    measured = model.measure(images(), generator())
+    assert measured["non_finite"] > 0 and measured["positive_cosine"] > 0.1
+
+
 # ---- bases ----------------------------------------------------------------------------------------------------------
 
 
@@ -392,7 +448,7 @@ def test_raw_variations_are_paid_by_their_length() -> None:
     attracted, others = Pairs(base[:2], shifted[:2], torch.ones(2)), Pairs(base[2:], shifted[2:], torch.ones(1))
     for normalise, product in ((True, 1.0), (False, 6.0)):
         contrast = Contrast(1, 1, 1, flip_warmup=1, normalise=normalise)
-        values, _ = contrast.terms(nn.Flatten(), attracted, others, step=0)
+        values = contrast.terms(nn.Flatten(), attracted, others, step=0)
         expected = (math.log1p(math.exp(-product)) + math.log(2)) / 2
         assert values["contrast"].item() == pytest.approx(expected)
         assert values["positive_similarity"].item() == 1
@@ -511,6 +567,7 @@ def test_code_r2_is_one_for_an_encoder_that_is_exact() -> None:
         *((name, {"entropy_weight": -0.5}) for name in CONTRASTIVE),
         *((name, {"directions": 1}) for name in CONTRASTIVE),
         ("dis_gu", {"staged": -1}),
+        ("dis_gu", {"queries": 1}),
         ("dis_gu", {"eta": -1.0}),
         ("latent_discovery", {"eta": math.nan}),
         ("ganspace", {"samples": 1}),
@@ -522,6 +579,11 @@ def test_a_hyperparameter_out_of_range_is_refused_by_name(name: str, hyper: dict
     with pytest.raises(ValueError, match={"encoder_width": "width", "lr": "lr"}.get(key, key)) as caught:
         models.build(name, SHAPE, **SMALL[name] | hyper)
     assert str(value) in str(caught.value)
+
+
+def test_latent_discovery_refuses_a_batch_that_cannot_be_normalised_over() -> None:
+    with pytest.raises(ValueError, match="batch_size must be a whole number of at least 2, got 1"):
+        build("latent_discovery").step(images(1), generator())
 
 
 @pytest.mark.parametrize("name", SMALL)

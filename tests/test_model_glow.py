@@ -101,7 +101,7 @@ def test_every_weight_moves_and_a_seed_repeats_it() -> None:
             model.step(pictures(), noise)
         runs.append(weights(model))
     moved = {name for name in before if not torch.equal(before[name], runs[0][name])}
-    fixed = {name for name in before if name.endswith(("permutation", "sign"))}
+    fixed = {name for name in before if name.endswith(("permutation", "sign", "_extra_state"))}
     assert moved == set(before) - fixed
     assert all(torch.equal(runs[0][name], runs[1][name]) for name in before)
     assert not all(torch.equal(runs[0][name], runs[2][name]) for name in before)
@@ -306,8 +306,24 @@ def test_measure_gives_bits_round_trip_and_broken_samples() -> None:
     assert found["round_trip_error"] < 1e-4 and found["non_finite"] == 0
     expected = -model.log_prob(images, generator(8)).mean() / (192 * math.log(2))
     assert found["bits_per_dim"] == pytest.approx(expected.item(), rel=0.01)  # other noise
-    model.flow.levels[0][0].actnorm.loc.fill_(math.nan)
-    assert model.measure(images, generator())["non_finite"] == 1
+    model.flow.levels[0][0].actnorm.loc.fill_(math.nan)  # nothing is finite any more, the measurements still are
+    assert model.measure(images, generator()) == {"round_trip_error": 1, "non_finite": 1}
+
+
+def test_infinite_decodes_are_broken_and_not_black_or_white() -> None:
+    model = trained()
+    latents = model.sample_eps(5, 0.7, generator())
+    model.flow.levels[0][0].actnorm.log_scale.data.fill_(-88.5)  # its inverse overflows
+    assert model.flow.inverse(latents, True).isinf().flatten(1).any(1).all()
+    assert model.from_eps(latents).isnan().flatten(1).any(1).all()
+
+
+def test_the_weights_of_a_glow_for_other_sizes_are_refused(toy: Dataset, tmp_path: Path) -> None:
+    """All of them would fit: a flow is made of convolutions."""
+    training.train(build(toy.image_shape), toy, steps=1, batch_size=8, progress=False, checkpoint=tmp_path / "c.pt")
+    c, h, w = toy.image_shape
+    with pytest.raises(training.CheckpointError, match=rf"for images \({c}, {h}, {w}\), this one is for \({c}, 8, 8\)"):
+        training.load_weights(build((c, 8, 8)), tmp_path / "c.pt")
 
 
 @pytest.mark.parametrize(

@@ -54,12 +54,13 @@ def centre(images: Tensor) -> Tensor:
 
 
 def uncentre(values: Tensor) -> Tensor:
-    """The inverse of `centre`, clamped to [0, 1]; NaN stays NaN.
+    """The inverse of `centre`, clamped to [0, 1]; what is not finite becomes NaN, so that no clamp can hide it.
 
     >>> uncentre(torch.tensor([-0.498046875, 0.75])).tolist()
     [0.0, 1.0]
     """
-    return (((values + 0.5) * LEVELS - 0.5) / (LEVELS - 1)).clamp(0, 1)
+    finite = torch.where(values.isfinite(), values, torch.nan)
+    return (((finite + 0.5) * LEVELS - 0.5) / (LEVELS - 1)).clamp(0, 1)
 
 
 def gaussian_log_density(values: Tensor, mean: Tensor, log_sd: Tensor) -> Tensor:

@@ -166,17 +166,18 @@ def masked_mean(values: Tensor, weights: Tensor) -> Tensor:
     return (values * weights).sum() / weights.sum().clamp(min=1.0)
 
 
-def entropy_term(variations: Tensor) -> Tensor:
+def entropy_term(variations: Tensor, valid: Tensor | None = None) -> Tensor:
     """DisCo's domination term: the mean entropy in nats of `softmax(v)` over dimensions, to be minimised.
 
     It asks that one dimension dominates each variation `[n, d]`. On variations of length 1 it is weak: with d = 64 it
-    lies between 4.144 (one dimension) and 4.159 (all alike).
+    lies between 4.144 (one dimension) and 4.159 (all alike). `valid` `[n]` in {0, 1} tells which variations count.
 
     >>> round(entropy_term(torch.eye(64)).item(), 3)
     4.144
     """
     logs = F.log_softmax(variations.float(), dim=1)
-    return -(logs.exp() * logs).sum(1).mean()
+    each = -(logs.exp() * logs).sum(1)
+    return masked_mean(each, torch.ones_like(each) if valid is None else valid.to(each))
 
 
 def learner_loss(

@@ -12,7 +12,7 @@ from disentlib.losses.variation import PSEUDO_LABELS, contrastive_loss, entropy_
 from disentlib.models.base import Values
 from disentlib.models.frozen_flow import FrozenFlow, Pairs, check_count
 
-__all__ = ["CONTRAST_NAMES", "Contrast", "both", "domination"]
+__all__ = ["CONTRAST_NAMES", "Contrast", "both"]
 
 CONTRAST_NAMES = {
     "contrast": "binary cross-entropy of variations, nats per query–key pair (eq. 8; perfect: 0.567 at τ = 1, N = K/2)",
@@ -74,8 +74,13 @@ class Contrast:
         with torch.set_grad_enabled(self.literal):
             return attracted, frozen.pairs(*(part[1] for part in parts))
 
-    def terms(self, encoder: nn.Module, attracted: Pairs, others: Pairs, step: int) -> tuple[Values, Tensor]:
-        """What `CONTRAST_NAMES` reports of these pairs, "contrast" with a graph, and the queries' variations."""
+    def terms(
+        self, encoder: nn.Module, attracted: Pairs, others: Pairs, step: int, entropy_weight: float = 0.0
+    ) -> Values:
+        """What `CONTRAST_NAMES` reports of these pairs and the queries' "entropy", both losses with a graph.
+
+        `entropy_weight`: what DisCo's entropy term is multiplied by; with 0 it costs nothing.
+        """
         near = self._variations(encoder, attracted)
         with torch.set_grad_enabled(self.literal):
             far = self._variations(encoder, others)
@@ -83,15 +88,13 @@ class Contrast:
         queries, positives = near.split(sizes)
         rules = (self.tau, self.threshold, self.pseudo_label, step >= self.flip_warmup)
         terms = contrastive_loss(queries, positives, far, *rules, valid=(*attracted.valid.split(sizes), others.valid))
-        return dict(zip(CONTRAST_NAMES, terms)), queries
+        entropy = torch.zeros((), device=queries.device)
+        if entropy_weight:
+            entropy = entropy_weight * entropy_term(queries, attracted.valid[: self.queries])
+        return dict(zip(CONTRAST_NAMES, terms)) | {"entropy": entropy}
 
     def _variations(self, encoder: nn.Module, pairs: Pairs) -> Tensor:
         return variation(*encoder(torch.cat([pairs.base, pairs.shifted])).float().chunk(2), self.normalise)
-
-
-def domination(queries: Tensor, weight: float) -> Tensor:
-    """DisCo's entropy term times its weight; with a weight of 0 it costs nothing."""
-    return weight * entropy_term(queries) if weight else torch.zeros((), device=queries.device)
 
 
 def both(*pairs: Pairs) -> Pairs:

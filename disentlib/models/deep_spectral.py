@@ -42,7 +42,10 @@ class DeepSpectral(FixedDirections):
 
     @torch.no_grad()
     def find(self, frozen: FrozenFlow) -> tuple[Tensor, Tensor]:
-        _, values, rows = torch.linalg.svd(jacobian(frozen).double(), full_matrices=False)
+        matrix = jacobian(frozen).double()
+        if not matrix.isfinite().all():
+            raise ValueError("DS looks at the image at latent 0, and there this Glow is not finite")
+        _, values, rows = torch.linalg.svd(matrix, full_matrices=False)
         return fix_signs(rows[: self.count].T), values
 
 

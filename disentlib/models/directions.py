@@ -8,7 +8,14 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
-from disentlib.losses.variation import cosines, effective_rank, shift_amounts, variation, visible_directions
+from disentlib.losses.variation import (
+    cosines,
+    effective_rank,
+    masked_mean,
+    shift_amounts,
+    variation,
+    visible_directions,
+)
 from disentlib.models.base import FunctionalModel, Losses, Model, Values
 from disentlib.models.frozen_flow import LEVELS, BaseImages, FlowModel, FrozenFlow, active_dims, in_chunks
 from disentlib.networks import DiscoEncoder, seeded
@@ -138,15 +145,18 @@ class DirectionModel(FunctionalModel):
         """How much each direction changes an image at half the largest shift, and the signs of collapse.
 
         `visible_directions` change at least one grey level in the mean over pixels. The cosines are those of variations
-        along the same and along different directions, `flipped_fraction` the share of the latter above T.
+        along the same and along different directions, `flipped_fraction` the share of the latter above T. Pairs that
+        are not finite are counted in `non_finite`, and in nothing else.
         """
         latents = self.adopted().sample(MEASURED_BASES, self.bases.temperature, generator)
         base = in_chunks(self.frozen.images, latents)
         probes = [self._probe(k, latents, base) for k in range(self.count)]
         change, variations, named, valid = (torch.stack(part) for part in zip(*probes))
         measured = {"image_change": change.tolist(), "visible_directions": float(visible_directions(change))}
-        measured |= collapse_signs(variations, self.threshold) | {"non_finite": (1 - valid).sum().item()}
-        return measured | ({} if self.reconstructor is None else {"reconstructor_accuracy": named.mean().item()})
+        measured |= collapse_signs(variations, self.threshold, valid) | {"non_finite": (1 - valid).sum().item()}
+        if self.reconstructor is not None:
+            measured["reconstructor_accuracy"] = masked_mean(named, valid).item()
+        return measured
 
     def _probe(self, k: int, latents: Tensor, base: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Of direction k: its mean image change, variations `[m, d]`, if R names it, and which pairs are finite."""
@@ -157,16 +167,23 @@ class DirectionModel(FunctionalModel):
         return pairs.values()["image_change"], variations, named.float(), pairs.valid
 
 
-def collapse_signs(variations: Tensor, threshold: float) -> dict[str, float]:
-    """Mean cosines within and between directions, the share above T, effective rank; variations `[D, m, d]`."""
+def collapse_signs(variations: Tensor, threshold: float, valid: Tensor | None = None) -> dict[str, float]:
+    """Mean cosines within and between directions, the share above T, effective rank; variations `[D, m, d]`.
+
+    `valid` `[D, m]` in {0, 1} tells which variations count. A mean over nothing is left out.
+    """
     count, bases, _ = variations.shape
-    everything = variations.flatten(0, 1)
+    counted = torch.ones(count * bases, dtype=torch.bool) if valid is None else valid.flatten().bool()
+    counted = counted.to(variations.device)
+    everything = variations.flatten(0, 1)[counted]
     similarity = cosines(everything, everything)
-    owner = torch.arange(count, device=variations.device).repeat_interleave(bases)
+    owner = torch.arange(count, device=variations.device).repeat_interleave(bases)[counted]
     same = owner[:, None] == owner
     positive = similarity[same & ~torch.eye(len(owner), dtype=torch.bool, device=owner.device)]
     negative = similarity[~same]
-    signs = {"positive_cosine": positive.mean(), "effective_rank": effective_rank(everything)}
-    if count > 1:
+    signs = {"effective_rank": effective_rank(everything)} if len(everything) else {}
+    if len(positive):
+        signs |= {"positive_cosine": positive.mean()}
+    if len(negative):
         signs |= {"negative_cosine": negative.mean(), "flipped_fraction": (negative > threshold).float().mean()}
     return {name: value.item() for name, value in signs.items()}

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from disentlib.models.autoencoder import check_weight
 from disentlib.models.base import LossFunction, Values, adam
-from disentlib.models.contrast import CONTRAST_NAMES, Contrast, both, domination
+from disentlib.models.contrast import CONTRAST_NAMES, Contrast, both
 from disentlib.models.directions import DirectionModel
 from disentlib.models.frozen_flow import BASE_NAMES, BaseImages, FrozenFlow, Pairs, check_count
 from disentlib.models.learner import LEARNER_NAMES, draw_any, learner_terms
@@ -74,6 +74,7 @@ class DisGU(DirectionModel):
         check_count("directions", directions, least=2)
         rules = (tau, threshold, pseudo_label, flip_warmup, literal, normalise)
         self.contrast = Contrast(queries, positives, negatives, *rules)
+        check_count("queries", queries, least=2)  # the learner has as many pairs, and R normalises over them
         self.columns, self.threshold, self.staged = columns, threshold, check_count("staged", staged, least=0)
         self.eta, self.entropy_weight = check_weight("eta", eta), check_weight("entropy_weight", entropy_weight)
         self.reconstructor = seeded(Reconstructor, image_shape, directions, seed=seed + 1)
@@ -126,8 +127,7 @@ class DisGU(DirectionModel):
         given = {name: value[self.contrast.queries :] for name, value in given.items()}
         latents, base = self.bases.take(self.frozen, images, given, self.steps_taken)
         pairs = self.contrast.pairs(self.frozen, latents, base, self.shifts(matrix, given))
-        values, queries = self.contrast.terms(self.encoder, *pairs, self.steps_taken - self.staged)
-        return values | {"entropy": domination(queries, self.entropy_weight)}, pairs
+        return self.contrast.terms(self.encoder, *pairs, self.steps_taken - self.staged, self.entropy_weight), pairs
 
     def _values(self, values: Values, pairs: Pairs) -> tuple[Tensor, Values]:
         """The loss, and a value for every name."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from disentlib.models.autoencoder import check_weight
 from disentlib.models.base import LossFunction, Values, adam
-from disentlib.models.contrast import CONTRAST_NAMES, Contrast, both, domination
+from disentlib.models.contrast import CONTRAST_NAMES, Contrast, both
 from disentlib.models.directions import DirectionModel
 from disentlib.models.frozen_flow import BASE_NAMES, BaseImages, FrozenFlow, check_count
 from disentlib.networks import Navigator, seeded
@@ -85,7 +85,7 @@ class DisCo(DirectionModel):
         """Contrast and entropy of one step's pairs."""
         latents, base = self.bases.take(self.frozen, images, given, self.steps_taken)
         pairs = self.contrast.pairs(self.frozen, latents, base, self.shifts(self.navigator(), given))
-        values, queries = self.contrast.terms(self.encoder, *pairs, self.steps_taken)
-        values |= {"entropy": domination(queries, self.entropy_weight)} | both(*pairs).values()
+        values = self.contrast.terms(self.encoder, *pairs, self.steps_taken, self.entropy_weight)
+        values |= both(*pairs).values()
         loss = values["contrast"] + values["entropy"]
         return loss, values | {"loss": loss}

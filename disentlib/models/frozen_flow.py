@@ -221,6 +221,6 @@ def check_count(name: str, value: int, least: int = 1) -> int:
     return value
 
 
-def finite(images: Tensor) -> Tensor:
-    """Which of the images `[n, c, h, w]` are finite everywhere, bool `[n]`."""
-    return images.isfinite().flatten(1).all(1)
+def finite(rows: Tensor) -> Tensor:
+    """Which of the images or codes `[n, …]` are finite everywhere, bool `[n]`."""
+    return rows.isfinite().flatten(1).all(1)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from disentlib.models.base import Losses, Model
-from disentlib.models.frozen_flow import CHUNK, BaseImages, FrozenFlow, check_count
+from disentlib.models.frozen_flow import CHUNK, BaseImages, FrozenFlow, check_count, finite
 from disentlib.models.regressed import FixedDirections, fix_signs
 
 __all__ = ["AXES_FROM", "GANSpace", "principal_axes", "regressed_axes"]
@@ -61,6 +61,7 @@ class GANSpace(FixedDirections):
     def prepare(self, frozen: FrozenFlow) -> dict[str, torch.optim.Optimizer]:
         if self.axes_from == "data":
             wide = {"dtype": torch.float64, "device": frozen.device}
+            self.register_buffer("data_count", torch.zeros((), **wide))
             self.register_buffer("data_sums", torch.zeros(frozen.dims, **wide))
             self.register_buffer("data_products", torch.zeros(frozen.dims, frozen.dims, **wide))
         return super().prepare(frozen)
@@ -72,14 +73,17 @@ class GANSpace(FixedDirections):
 
     @torch.no_grad()
     def _collect(self, images: Tensor) -> None:
-        """Add the batch's exact latents to the sums, and take their axes once there are enough."""
+        """Add the batch's exact latents to the sums, but for non-finite ones, and take their axes after `samples`."""
         top = self.frozen.active(self.frozen.latents(images)).double()
+        known = finite(top)
+        top = torch.where(known[:, None], top, 0.0)
+        self.data_count += known.sum()
         self.data_sums += top.sum(0)
         self.data_products += top.T @ top
-        seen = (self.steps_taken + 1) * len(images)
-        if seen >= self.samples:
-            mean = self.data_sums / seen
-            axes, variances = principal_axes(self.data_products / seen - torch.outer(mean, mean), self.count)
+        if (self.steps_taken + 1) * len(images) >= self.samples:
+            mean = self.data_sums / self.data_count
+            spread = self.data_products / self.data_count - torch.outer(mean, mean)
+            axes, variances = principal_axes(spread, self.count)
             self.matrix.copy_(axes)
             self.spectrum.copy_(variances)
 
@@ -95,7 +99,10 @@ class GANSpace(FixedDirections):
 
 
 class Moments:
-    """Sums of activations `[n, m]` and latents `[n, a]` and of their products, in float64, batch by batch."""
+    """Sums of activations `[n, m]` and latents `[n, a]` and of their products, in float64, batch by batch.
+
+    Rows that are not finite are left out.
+    """
 
     def __init__(self) -> None:
         self.n, self.sums, self.products = 0, 0.0, 0.0
@@ -103,8 +110,9 @@ class Moments:
     def add(self, activations: Tensor, latents: Tensor) -> None:
         self.width = activations.shape[1]
         both = torch.cat([activations, latents], dim=1).double()
+        both = both[finite(both)]
         self.n, self.sums = self.n + len(both), self.sums + both.sum(0)
-        self.products = self.products + activations.double().T @ both
+        self.products = self.products + both[:, : self.width].T @ both
 
     def covariances(self) -> tuple[Tensor, Tensor]:
         """Of the activations with themselves `[m, m]` and with the latents `[m, a]`."""

@@ -105,6 +105,14 @@ class Glow(Model):
         self._optimiser.step()
         return {"gradient_norm": torch.where(norm.isfinite(), norm, 0), "skipped": skipped}
 
+    def get_extra_state(self) -> Tensor:
+        return torch.tensor(self.image_shape)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """RuntimeError, as for weights that do not fit: a flow's are convolutions, which fit images of any size."""
+        if tuple(state.tolist()) != self.image_shape:
+            raise RuntimeError(f"a Glow for images {tuple(state.tolist())}, this one is for {self.image_shape}")
+
     # ---- likelihood and latents --------------------------------------------------------------------------------------
 
     @property
@@ -191,21 +199,19 @@ class Glow(Model):
     def measure(self, images: Tensor, generator: torch.Generator) -> dict[str, float | list[float]]:
         """Bits per dimension, the largest error of a round trip, and how many samples are not finite.
 
-        `round_trip_error`: max |from_eps(eps(x)) − x|, images in [0, 1]. `non_finite`: the fraction, of as many samples
-        at temperature 0.7 as there are images.
+        `round_trip_error`: max |from_eps(eps(x)) − x|, images in [0, 1]; of an image that does not come back finite, 1.
+        `non_finite`: the fraction, of as many samples at temperature 0.7 as there are images. `bits_per_dim` is left
+        out if that of any image is not finite.
         """
         parts = [self._measured(chunk, generator) for chunk in images.split(CHUNK)]
         bits, errors, broken = (torch.cat(each) for each in zip(*parts))
-        return {
-            "bits_per_dim": bits.mean().item(),
-            "round_trip_error": errors.max().item(),
-            "non_finite": broken.float().mean().item(),
-        }
+        measured = {"round_trip_error": errors.max().item(), "non_finite": broken.float().mean().item()}
+        return measured | ({"bits_per_dim": bits.mean().item()} if bits.isfinite().all() else {})
 
     def _measured(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Of each image: bits per dimension, the error of its round trip; of each sample: is it broken?"""
         bits = bits_per_dimension(self.log_prob(images, generator), self.dims)
-        errors = (self.from_eps(self.eps(images)) - images).abs().flatten(1).amax(1)
+        errors = (self.from_eps(self.eps(images)) - images).abs().nan_to_num(1.0).flatten(1).amax(1)
         samples = self.flow.inverse(self.sample_eps(len(images), 0.7, generator), whitened=True)
         return bits, errors, ~samples.flatten(1).isfinite().all(1)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from disentlib.models.autoencoder import check_weight
 from disentlib.models.base import LossFunction, Values, adam
 from disentlib.models.directions import DirectionModel
-from disentlib.models.frozen_flow import BASE_NAMES, BaseImages, FrozenFlow
+from disentlib.models.frozen_flow import BASE_NAMES, BaseImages, FrozenFlow, check_count
 from disentlib.models.learner import LEARNER_NAMES, draw_any, learner_terms
 from disentlib.models.regressed import REGRESSION_NAMES, code_r2, code_regression
 from disentlib.networks import Navigator, Reconstructor, seeded
@@ -62,6 +62,7 @@ class LatentDiscovery(DirectionModel):
         return self.navigator()
 
     def draw(self, n: int, generator: torch.Generator) -> Values:
+        check_count("batch_size", n, least=2)  # R normalises over the batch
         return self.draw_pairs(draw_any(self.count, n, generator), n, generator)
 
     def updates(self) -> dict[str, LossFunction]:

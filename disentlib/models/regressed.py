@@ -21,17 +21,24 @@ REGRESSION_NAMES = {"regression": "‖E(G(w)) − Aᵀw‖², summed over the co
 
 
 def code_regression(encoder: nn.Module, images: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean of `‖E(x) − codes‖²` over finite images `[n, c, h, w]`, codes `[n, D]`, and how many were not finite."""
-    valid = finite(images)
-    images = torch.where(valid[:, None, None, None], images, 0.0)
+    """The mean of `‖E(x) − codes‖²` over finite images `[n, c, h, w]` with finite codes `[n, D]`; how many were not."""
+    valid = finite(images) & finite(codes)
+    images, codes = torch.where(valid[:, None, None, None], images, 0.0), torch.where(valid[:, None], codes, 0.0)
     errors = (encoder(images).float() - codes).square().sum(1)
     return masked_mean(errors, valid.float()), (~valid).float().sum()
 
 
 @torch.no_grad()
 def code_r2(model: DirectionModel, images: Tensor) -> float:
-    """The share of the exact codes' variance over `images` that the encoder explains, over all codes together."""
-    exact, ours = model.exact_codes(images), model.encode(images)
+    """The share of the exact codes' variance over `images` that the encoder explains, over all codes together.
+
+    Images whose latent is not finite are left out; 0 if nothing is left.
+    """
+    exact = model.exact_codes(images)
+    known = finite(exact)
+    if not known.any():
+        return 0.0
+    exact, ours = exact[known], model.encode(images[known])
     return (1 - (ours - exact).square().sum() / (exact - exact.mean(0)).square().sum()).item()
 
 
