@@ -48,17 +48,16 @@ def load_real(root: Path | None, image_size: int | None, download: bool) -> Data
     `list.txt`; most of a minute to read. `download` fetches and verifies the archive if it is missing. Raises
     MissingData, DataError for files that are not as published, ValueError for a size above the published 128.
     """
-    size = 64 if image_size is None else image_size
-    if size > SIZE:
-        raise ValueError(f"the real Cars3D are {SIZE}×{SIZE}: image_size must be at most {SIZE}, got {size}")
     if download and root is not None and not any((root / place).exists() for place in _PLACES):
         files.download(ADDRESS, root / FILE, CHECKSUM)
-    return read(root, size, OBJECTS)
+    return read(root, 64 if image_size is None else image_size, OBJECTS)
 
 
 def read(root: Path | None, image_size: int, objects: int) -> Dataset:
     """As `load_real`, for a folder or archive with that many `objects`."""
     path = locate(root, _PLACES, "Cars3D (data/cars)", f"{ADDRESS}, or pass download=True")
+    if image_size > SIZE:
+        raise ValueError(f"the real Cars3D are {SIZE}×{SIZE}: image_size must be at most {SIZE}, got {image_size}")
     listed, cars = None, {}
     entries = _folder(path) if path.is_dir() else _archive(path)
     for name, raw in tqdm(entries, "Cars3D", total=objects + 1, disable=None):  # None: only at a terminal
@@ -115,7 +114,7 @@ def _shrink(picture: np.ndarray, size: int) -> np.ndarray:
 def _folder(path: Path) -> Iterator[tuple[str, bytes]]:
     """The folder's `list.txt` and cars as name and content."""
     for file in sorted(path.iterdir()):
-        if _WANTED.search(f"cars/{file.name}"):
+        if file.is_file() and _WANTED.search(f"cars/{file.name}"):
             yield file.name, file.read_bytes()
 
 

@@ -55,7 +55,7 @@ def read(path: Path, image_size: int, variant: str) -> Dataset:
     try:
         array = locate_array(path, "images", _grid)
         grid = _grid(array.shape, array.dtype)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
         raise DataError(f"{path} is not usable as the published MPI3D file: {error}. Get it from {ADDRESS}") from error
     return Dataset(
         name="mpi3d",

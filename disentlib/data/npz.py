@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import struct
+import tokenize
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,8 +42,8 @@ def locate_array(path: Path, key: str, check: Callable[[tuple[int, ...], np.dtyp
     As `np.savez` stores it, it is mapped inside the npz. As `np.savez_compressed` packs it, it is unpacked once, with
     its checksum compared, to `<name>.<key>.npy` beside the npz, and mapped there; later calls find that file. `check`
     raises ValueError for a shape or type that is not wanted, before anything is unpacked. Raises
-    zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError or ValueError for files that are no such npz,
-    OSError if there is no room for the unpacked array.
+    zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError (encrypted) or ValueError for
+    files that are no such npz, OSError if there is no room for the unpacked array.
     """
     with zipfile.ZipFile(path) as archive:
         if f"{key}.npy" not in archive.namelist():
@@ -62,7 +63,10 @@ def _read_header(stream: zipfile.ZipExtFile, key: str) -> tuple[int, tuple[int, 
     """An npy header: its length, the array's shape and its type."""
     version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, by_columns, dtype = read(stream)
+    try:
+        shape, by_columns, dtype = read(stream)
+    except (tokenize.TokenError, SyntaxError, struct.error) as error:  # numpy parses it as Python
+        raise ValueError(f"{key}: its header is damaged ({error})") from error
     if by_columns or dtype.hasobject:
         raise ValueError(f"{key}: expected numbers by rows, found {dtype} {'by columns' if by_columns else ''}")
     return stream.tell(), shape, dtype
@@ -72,7 +76,10 @@ def _start(path: Path, member: zipfile.ZipInfo) -> int:
     """Where a stored member's bytes begin: the local header's length is known only from the local header."""
     with path.open("rb") as file:
         file.seek(member.header_offset)
-        name, extra = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+        local = file.read(_LOCAL_HEADER.size)
+    if len(local) < _LOCAL_HEADER.size:
+        raise ValueError(f"{member.filename}: the file ends before the array begins")
+    name, extra = _LOCAL_HEADER.unpack(local)
     start = member.header_offset + _LOCAL_HEADER.size + name + extra
     if start + member.file_size > path.stat().st_size:
         raise ValueError(f"{member.filename}: the file ends before the array does")

@@ -14,7 +14,7 @@ from disentlib.data.dataset import Dataset
 from disentlib.data.files import DataError, MissingData
 from disentlib.data.grid import FactorGrid
 from disentlib.data.room_renderer import GRID, load_rendered
-from disentlib.data.stored import Stored
+from disentlib.data.stored import UNREADABLE, Stored
 
 __all__ = ["ADDRESS", "FILE", "GRID", "MD5", "URL", "load_real", "load_rendered", "read"]
 
@@ -42,7 +42,7 @@ def read(path: Path, image_size: int, grid: FactorGrid = GRID) -> Dataset:
     try:
         _check_order(_array(path, "labels", (len(grid), len(grid.sizes)), np.float64)[:], grid)
         _array(path, "images", (len(grid), *_NATIVE), np.uint8)
-    except (OSError, ValueError) as error:  # h5py reports truncated and corrupt files as OSError
+    except UNREADABLE as error:
         raise DataError(f"{path} is not the published Shapes3D file: {error}. Get it from {ADDRESS}") from error
     images = partial(_array, path, "images", (len(grid), *_NATIVE), np.uint8)
     return Dataset(
@@ -74,7 +74,7 @@ def _array(path: Path, key: str, shape: tuple[int, ...], dtype: type) -> Any:
     file = h5py.File(path, "r", rdcc_nbytes=_CACHE)
     array = file.get(key)
     if not isinstance(array, h5py.Dataset):
-        raise ValueError(f"expected an array {key}, found only {', '.join(file) or 'nothing'}")
+        raise ValueError(f"expected an array {key}, found only {', '.join(map(str, file)) or 'nothing'}")
     if (array.shape, array.dtype) != (shape, np.dtype(dtype)):
         raise ValueError(f"{key}: expected {np.dtype(dtype)} {shape}, found {array.dtype} {array.shape}")
     return array

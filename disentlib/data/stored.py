@@ -14,7 +14,9 @@ from torch import Tensor
 
 from disentlib.data.files import DataError, resize
 
-__all__ = ["Stored", "read_rows"]
+__all__ = ["UNREADABLE", "Stored", "read_rows"]
+
+UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, TypeError)  # what h5py and numpy raise for broken bytes
 
 
 @dataclass
@@ -35,7 +37,7 @@ class Stored:
     def __call__(self, indices: Tensor) -> Tensor:
         try:
             rows = read_rows(self._array(), indices.cpu().numpy())
-        except (OSError, ValueError) as error:
+        except UNREADABLE as error:
             raise DataError(
                 f"{self.path}: cannot read images: {error}. Replace it with the published file from {self.address}"
             ) from error

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
-from disentlib.data import DataError, MissingData, cars3d, files
+from disentlib.data import DataError, MissingData, cars3d, files, load
 
 NAMES = ("car_010_mesh", "car_002_mesh", "car_199_mesh")  # the order of list.txt, which is not the alphabet's
 
@@ -95,7 +95,8 @@ def test_nothing_there_is_missing_data(tmp_path: Path) -> None:
         cars3d.load_real(None, None, True)
 
 
-def test_sizes_above_the_published_one_are_refused(tmp_path: Path) -> None:
+def test_sizes_above_the_published_one_are_refused(tmp_path: Path, published: dict[str, bytes]) -> None:
+    write_folder(tmp_path, published)
     with pytest.raises(ValueError, match="at most 128, got 129"):
         cars3d.load_real(tmp_path, 129, False)
 
@@ -163,3 +164,14 @@ def test_an_archive_cut_short_is_an_error(tmp_path: Path, published: dict[str, b
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(DataError, match="expected a whole tar.gz"):
         cars3d.read(tmp_path, 8, 3)
+
+
+def test_a_folder_in_place_of_a_file_is_a_missing_file(tmp_path: Path, published: dict[str, bytes]) -> None:
+    write_folder(tmp_path, {name: content for name, content in published.items() if name != "list.txt"})
+    (next(tmp_path.rglob("car_002_mesh.mat")).parent / "list.txt").mkdir()
+    with pytest.raises(DataError, match="expected list.txt"):
+        cars3d.read(tmp_path, 8, 3)
+
+
+def test_only_real_files_limit_the_size(tmp_path: Path) -> None:
+    assert load("cars3d", source="auto", root=tmp_path, image_size=256).source == "rendered"

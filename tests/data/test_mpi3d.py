@@ -145,6 +145,24 @@ def test_a_corrupt_packed_file_is_refused_and_leaves_nothing(tmp_path: Path) -> 
         assert list(tmp_path.iterdir()) == [path]
 
 
+def test_random_damage_to_a_header_is_a_data_error_or_does_no_harm(tmp_path: Path) -> None:
+    """Numpy parses a header as Python, and what is no Python any more fails in many ways."""
+    path = tmp_path / NAME
+    np.savez(path, images=IMAGES)
+    whole, drawn, refused = path.read_bytes(), np.random.default_rng(0), 0
+    for _ in range(300):
+        content = bytearray(whole)
+        for place in drawn.integers(0, 190, 2):  # the local header of the zip, and that of the array
+            content[place] ^= drawn.integers(1, 256)
+        path.write_bytes(content)
+        try:
+            data.load("mpi3d", root=tmp_path).bytes(torch.tensor([0]))
+        except data.DataError as error:
+            refused += 1
+            assert str(path) in str(error)
+    assert refused > 20
+
+
 def test_an_array_of_another_length_than_it_says_is_refused(tmp_path: Path) -> None:
     path = tmp_path / NAME
     np.savez(path, images=IMAGES)

@@ -154,3 +154,20 @@ def test_corrupt_images_are_named_when_they_are_read(tmp_path: Path) -> None:
     assert dataset.bytes(torch.tensor([0, 6, 14])).shape == (3, 3, 64, 64)
     with pytest.raises(data.DataError, match=r"3dshapes\.h5: cannot read images"):
         dataset.bytes(torch.tensor([0, 10]))
+
+
+def test_random_damage_is_a_data_error_or_does_no_harm(tmp_path: Path) -> None:
+    """HDF5 reports broken bytes as many kinds of errors; whichever it is, the message names the file."""
+    path = write(tmp_path)
+    whole, drawn, refused = path.read_bytes(), np.random.default_rng(0), 0
+    for _ in range(120):
+        content = bytearray(whole)
+        for place in drawn.integers(0, 4000, 5):  # where the file describes itself
+            content[place] ^= drawn.integers(1, 256)
+        path.write_bytes(content)
+        try:
+            shapes3d.read(path, 64, SMALL).bytes(torch.arange(len(SMALL)))
+        except data.DataError as error:
+            refused += 1
+            assert str(path) in str(error)
+    assert refused > 20
