@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from papermill.exceptions import PapermillExecutionError
 
 from disentlib import data, models
 from disentlib.experiments import chapters, cli, notebooks, places
@@ -46,6 +47,25 @@ def test_what_the_caller_gets_wrong_is_one_clear_line_and_status_two(
     first, *rest = capsys.readouterr().err.splitlines()
     assert first.startswith("disentlib: ")
     assert re.search(said, first) and all(line.startswith("  ") for line in rest)  # the listing
+
+
+@pytest.mark.parametrize(("name", "status"), [("ParameterError", 2), ("DataError", 2), ("ZeroDivisionError", 1)])
+def test_an_error_inside_a_notebook_is_told_in_two_lines(
+    name: str, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise PapermillExecutionError(3, 3, "1 / 0", name, "what went wrong", ["line of a traceback"] * 60)
+
+    monkeypatch.setattr(notebooks.papermill, "execute_notebook", fails)
+    assert cli.main(["run", "quickstart"]) == status
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == f"disentlib: {name}: what went wrong" and ".part.ipynb" in second
+
+
+def test_a_rerun_with_a_setting_out_of_range_is_one_line(capsys: pytest.CaptureFixture) -> None:
+    record = sorted(places.published_records().glob("dsprites-beta_vae-*.json"))[0].stem
+    assert cli.main(["rerun", record, "-p", "steps", "-5"]) == 2
+    assert "must be a whole number of at least 1, got -5" in capsys.readouterr().err
 
 
 def test_status_two_reaches_the_shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:

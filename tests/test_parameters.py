@@ -35,6 +35,7 @@ lr: float = None  # rate
 steps: int = None
 seeds: list = [0, 1]  # one training each
 reuse: bool = True  # take what is there
+reader: dict = {}  # what reads factors
 """
 PROFILES = """\
 small: {lr: 1.0e-3, steps: 5}
@@ -172,6 +173,11 @@ def test_a_whole_number_is_a_float_where_one_is_wanted(demo: dict[str, Parameter
         ({"lr": 0.0}, "lr must be above 0, got 0.0"),
         ({"beta": float("nan")}, "beta must be a finite number, got nan"),
         ({"lr": float("inf")}, "lr must be a finite number, got inf"),
+        ({"seeds": []}, "seeds must hold at least one value: one training each"),
+        ({"seeds": ["a"]}, "seeds must be numbers, got 'a'"),
+        ({"reader": {"imags": 5}}, "reader has no setting imags; it takes bases, batch_size, held_out, images"),
+        ({"reader": {"images": 0}}, "reader: images, .* must be at least 1"),
+        ({"reader": {"images": "x"}}, "reader: "),
     ],
 )
 def test_a_value_out_of_range_is_named(demo: dict[str, Parameter], given: dict[str, object], message: str) -> None:

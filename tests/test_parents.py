@@ -122,6 +122,48 @@ def test_the_training_notebook_names_parents_by_settings_or_by_id(runs_folder: P
         asked({"stage1": {"hyper": {}}})
 
 
+@pytest.mark.parametrize(
+    ("changed", "more", "message"),
+    [
+        ({"steps": 0}, {}, "steps of heir must be a whole number of at least 1, got 0"),
+        ({"batch_size": 65}, {}, "batch_size of heir must be a whole number between 1 and 64, got 65"),
+        ({"train_size": 10**9}, {}, "train_size of heir must be a whole number between 1 and [0-9]+"),
+        ({"seed": 10**14}, {}, "seed of heir must be a whole number between 0 and 4294967295"),
+        ({"eval_points": 1}, {}, "eval_points of heir must be a whole number of at least 2, got 1"),
+        ({"precision": "fp16"}, {}, "unknown precision 'fp16'; known: float32"),
+        ({"parents": {"stage1": dataclasses.replace(PARENT, steps=0)}}, {}, "steps of beta_vae must be"),
+        (
+            {"parents": {"stage1": dataclasses.replace(PARENT, source="real")}},
+            {},
+            "the stage1 mnist-beta_vae-.* was made on real data, this run is on bundled",
+        ),
+        ({}, {"compile": "fast"}, "unknown compile 'fast'; known: none, default"),
+    ],
+)
+def test_what_a_run_has_out_of_range_is_found_before_its_parent_is_trained(
+    runs_folder: Path, heir: Spec, changed: dict, more: dict, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        runs.run(dataclasses.replace(heir, **changed), progress=False, **more)
+    assert not list(runs_folder.glob("*/checkpoint.pt"))
+
+
+def test_scores_of_data_without_factors_are_refused_before_anything_is_trained(runs_folder: Path, heir: Spec) -> None:
+    for asked, watched in ((["dci"], []), ([], ["dci"])):
+        with pytest.raises(LookupError, match="has no factors: no score of dci can be computed"):
+            runs.run(dataclasses.replace(heir, watch=watched, watch_every=1), progress=False, scores=asked)
+    assert not list(runs_folder.glob("*/checkpoint.pt"))
+
+
+def test_what_a_model_needs_is_asked_for_before_the_first_step(runs_folder: Path) -> None:
+    needy = [name for name in models.names() if models.needs(name)]
+    assert {"id_gan", "disco", "closed_form"} <= set(needy) and "infogan_cr" not in needy
+    for name in needy:
+        spec = dataclasses.replace(PARENT, model=name, hyper={})
+        with pytest.raises(ValueError, match=f"{name} builds on a finished run in the role {models.needs(name)[0]}"):
+            runs.run(spec, progress=False)
+
+
 @pytest.mark.usefixtures("runs_folder")
 def test_a_run_can_watch_what_its_model_measures_of_itself() -> None:
     hyper = {"steps_per_level": 1, "levels": 2, "width": 8, "warmup": 0}

@@ -120,6 +120,21 @@ def test_what_is_given_comes_before_the_profile_and_that_before_the_model() -> N
         ({"dataset": "faces"}, "unknown dataset 'faces'; known: dsprites"),
         ({"like": "nothing"}, "no profiles for a notebook 'nothing'; known: .*vae"),
         ({"like": "vae", "profile": "huge"}, "unknown profile 'huge'; vae has: smoke, laptop, paper"),
+        ({"model": "disco", "like": "dis_gu"}, "disco builds on another run: give parents, a dict with glow in it"),
+        ({"model": "id_gan"}, "id_gan builds on another run: give parents, a dict with stage1 in it"),
+        ({"parents": "vae"}, "parents must be dict, got 'vae'"),
+        *(({"model": "id_gan", "parents": {"stage1": {"model": "beta_vae"} | wrong}}, said) for wrong, said in [
+            ({"steps": 0}, "steps must be at least 1, got 0"),
+            ({"steps": 1.5}, "steps must be int, got 1.5"),
+            ({"steps": "100"}, "steps must be int, got '100'"),
+            ({"seed": -1}, "seed must be at least 0, got -1"),
+            ({"whole": "yes"}, "whole must be bool, got 'yes'"),
+            ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+            ({"precision": "fp16"}, "unknown precision 'fp16'"),
+            ({"model": ["beta_vae"]}, "model must be str, got"),
+            ({"hyper": "abc"}, "hyper must be dict, got 'abc'"),
+            ({"parents": "abc"}, "parents must be dict, got 'abc'"),
+        ]),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named(given: dict, said: str) -> None:

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from papermill.exceptions import PapermillExecutionError
+
 from disentlib import data, models
 from disentlib.data import DataError
 from disentlib.experiments import chapters, notebooks, places, records, runs
@@ -17,6 +19,14 @@ from disentlib.experiments.studies import StudyError
 from disentlib.experiments.study_cli import add_study
 
 __all__ = ["main"]
+
+_CALLERS = (
+    "ParameterError",
+    "DataError",
+    "MissingData",
+    "RecordError",
+    "StudyError",
+)  # the caller's errors, in a kernel
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,6 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message = error.args[0] if isinstance(error, KeyError) else error  # a KeyError quotes its message
         print(f"disentlib: {message}", file=sys.stderr)
         return 2
+    except PapermillExecutionError as error:  # its text is the whole traceback, which stands in the notebook too
+        print(f"disentlib: {error.ename}: {error.evalue}", file=sys.stderr)
+        print(
+            "disentlib: the notebook up to there, with the traceback, is the .part.ipynb beside its output",
+            file=sys.stderr,
+        )
+        return 2 if error.ename in _CALLERS else 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -113,7 +130,10 @@ def _rerun(options: argparse.Namespace) -> int:
         raise LookupError(f"the book has no record {options.record!r}; its records are in book/records/")
     old = records.read(path)
     changed = {name: _like(old.get(name), name, text) for name, text in options.parameter}
-    new = runs.run(runs.spec_of(old, **changed), reuse=False).record
+    try:
+        new = runs.run(runs.spec_of(old, **changed), reuse=False).record
+    except ValueError as error:  # a setting out of range
+        raise ParameterError(str(error)) from error
     for name in (name for name, value in new.metrics.items() if isinstance(value, float)):
         print(f"{name:<20} {new.metrics[name]:>10.4f}   in the book's record: {old.metrics.get(name)}")
     return 0

@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +21,7 @@ import yaml
 
 from disentlib import data, models, training
 from disentlib.experiments.evaluation import SCORES
+from disentlib.experiments.factor_reader import Settings
 from disentlib.losses.adversarial import ADVERSARIAL_TERMS
 from disentlib.losses.total_correlation import ESTIMATORS
 
@@ -29,6 +30,7 @@ __all__ = [
     "Parameter",
     "ParameterError",
     "begin",
+    "checked",
     "declared",
     "narrowed",
     "notebook_parameters",
@@ -47,7 +49,9 @@ LEAST = {
     "training_seed": 0, "shrink": 1, "sample_size": 100, "curve_points": 100, "tree_points": 100, "bin": 2,
     "spare_dims": 0, "copies": 1, "toy_batches": 2, "starts": 1, "samples": 1,
     "oracle_seed": 0, "oracle_steps": 1, "oracle_pairs": 4, "reader_images": 1, "reader_steps": 1, "bases": 1,
+    "pictures": 2, "exact_seeds": 0, "temperature": 0.0,
 }  # fmt: skip
+NOT_EMPTY = {"seeds", "oracle_seeds", "temperatures", "betas"}  # a page has something to show of each
 ABOVE_ZERO = {"lr", "lr_discriminator", "lr_generator", "lr_encoder", "oracle_lr", "fraction", "tau1", "tau2", "tau"}
 # What a name or each item of a list may be.
 CHOICES = {
@@ -173,7 +177,7 @@ def resolve(notebook: str, parameters: Mapping[str, Parameter], given: Mapping[s
         raise ParameterError(f"unknown profile {values['profile']!r}; {notebook} has: {', '.join(known)}")
     profile = narrowed(known[values["profile"]], values.get("dataset"), values.get("model"))
     values = {name: _filled(profile.get(name), value) for name, value in values.items()}
-    return {name: _checked(parameters[name], value) for name, value in values.items()}
+    return {name: checked(parameters[name], value) for name, value in values.items()}
 
 
 def begin(notebook: str, namespace: dict[str, object]) -> SimpleNamespace:
@@ -194,7 +198,8 @@ def begin(notebook: str, namespace: dict[str, object]) -> SimpleNamespace:
     return SimpleNamespace(notebook=notebook, **values)
 
 
-def _checked(parameter: Parameter, value: object) -> object:
+def checked(parameter: Parameter, value: object) -> object:
+    """The value, a whole number as float where one is declared; ParameterError for another type or out of range."""
     name, kind = parameter.name, _TYPES[parameter.type]
     if value is None:
         raise ParameterError(f"{name} has no value: neither given, nor in the profile")
@@ -204,9 +209,24 @@ def _checked(parameter: Parameter, value: object) -> object:
         raise ParameterError(
             f"{name} must be {parameter.type}, got {value!r} ({type(value).__name__}): {parameter.help}"
         )
+    if name in NOT_EMPTY and value == []:
+        raise ParameterError(f"{name} must hold at least one value: {parameter.help}")
+    if name == "reader":
+        _check_reader(value)
     for key, item in _items(name, value):
         _check_range(key, item)
     return value
+
+
+def _check_reader(given: Mapping[str, object]) -> None:
+    """ParameterError unless these are settings of a factor reader; its own module says which there are."""
+    known = {f.name for f in fields(Settings)}
+    if unknown := sorted(set(given) - known):
+        raise ParameterError(f"reader has no setting {', '.join(unknown)}; it takes {', '.join(sorted(known))}")
+    try:
+        Settings(**given)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"reader: {error}") from error
 
 
 def _items(name: str, value: object) -> list[tuple[str, object]]:
@@ -220,6 +240,8 @@ def _check_range(name: str, value: object) -> None:
     if name in CHOICES and value not in CHOICES[name]:
         known = ", ".join(map(str, CHOICES[name]))
         raise ParameterError(f"unknown {name} {value!r}; known: {known}")
+    if name.endswith("s") and name not in LEAST and name.removesuffix("s") in LEAST and not _is_number(value):
+        raise ParameterError(f"{name} must be numbers, got {value!r}")
     if isinstance(value, (int, float)) and name.removesuffix("s") in LEAST and value < LEAST[name.removesuffix("s")]:
         raise ParameterError(f"{name} must be at least {LEAST[name.removesuffix('s')]}, got {value!r}")
     if isinstance(value, (int, float)) and name in LEAST and value < LEAST[name]:
@@ -228,6 +250,10 @@ def _check_range(name: str, value: object) -> None:
         raise ParameterError(f"{name} must be a finite number, got {value!r}")
     if name in ABOVE_ZERO and not value > 0:
         raise ParameterError(f"{name} must be above 0, got {value!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _listing(parameters: Mapping[str, Parameter]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import multiprocessing
 import os
 import sys
@@ -38,6 +39,7 @@ from disentlib.models import Model
 
 __all__ = ["Run", "Spec", "built_on", "only_one", "prerequisite", "recorded", "run", "run_all", "sourced", "spec_of"]
 
+MOST_SEED = 2**32 - 1  # streams of their own are made of it by multiplication
 HISTORY_POINTS = 40  # enough for a curve in the book, small enough for a record in git
 
 
@@ -122,12 +124,23 @@ def run(
 
     With `reuse`, a finished run of the same spec on the same data is taken instead, and a stopped one is resumed. Two
     processes never train the same spec at the same time: the second waits and then takes what the first has made.
-    `scores`: metrics that take minutes (see `evaluation.SCORES`), added to the record if it has not got them yet;
-    ValueError for an unknown one, before anything is trained. `compile`: "none", or a mode of torch.compile; it changes
+    `scores`: metrics that take minutes (see `evaluation.SCORES`), added to the record if it has not got them yet.
+    ValueError for whatever a spec, its parents' included, has out of range, and LookupError for scores of data that
+    have no factors, before anything is trained. `compile`: "none", or a mode of torch.compile; it changes
     how fast the numbers come and not, but for rounding, what they are.
     """
-    check_scores([*scores, *_scores_watched(spec)])
+    asked = [*scores, *_scores_watched(spec)]
+    check_scores(asked)
+    if compile not in parameters.CHOICES["compile"]:
+        raise ValueError(f"unknown compile {compile!r}; known: {', '.join(parameters.CHOICES['compile'])}")
     dataset = _load(spec.dataset, spec.source, spec.image_size)
+    if asked and dataset.grid is None:
+        raise LookupError(f"{dataset.description} has no factors: no score of {', '.join(asked)} can be computed")
+    for role, parent in spec.parents.items():
+        if parent.source not in ("auto", dataset.source):
+            raise ValueError(
+                f"the {role} {parent.id} was made on {parent.source} data, this run is on {dataset.source}"
+            )
     spec = sourced(spec, dataset.source)
     model = _built(spec, dataset)
     with only_one(places.runs() / spec.id):
@@ -144,7 +157,10 @@ def sourced(spec: Spec, source: str) -> Spec:
 
 def _built(spec: Spec, dataset: Dataset) -> Model:
     """The untrained model, which accepts its parents; ValueError before anything is trained if it does not."""
+    _check_sizes(spec, dataset)
     model = models.build(spec.model, dataset.image_shape, seed=spec.seed, **spec.hyper)
+    if lost := [role for role in models.needs(spec.model) if role not in spec.parents]:
+        raise ValueError(f"{spec.model} builds on a finished run in the role {lost[0]}: {model.roles[lost[0]]}")
     for role, parent in spec.parents.items():
         if (parent.dataset, parent.image_size) != (spec.dataset, spec.image_size):
             there, here = f"{parent.dataset} at {parent.image_size}", f"{spec.dataset} at {spec.image_size}"
@@ -153,6 +169,24 @@ def _built(spec: Spec, dataset: Dataset) -> Model:
     if spec.parents:
         model.settings = model.settings | {"parents": {role: parent.id for role, parent in spec.parents.items()}}
     return model
+
+
+def _check_sizes(spec: Spec, dataset: Dataset) -> None:
+    """ValueError for a number of the spec that is out of range on this data, or an unknown precision."""
+    count = len(dataset) if spec.train_size is None else spec.train_size
+    ranges = {
+        "seed": (spec.seed, 0, MOST_SEED),
+        "steps": (spec.steps, 1, math.inf),
+        "train_size": (count, 1, len(dataset)),
+        "batch_size": (spec.batch_size, 1, count),
+        "eval_points": (spec.eval_points, 2, math.inf),
+    }
+    for name, (value, least, most) in ranges.items():
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            wanted = f"between {least} and {most}" if most < math.inf else f"of at least {least}"
+            raise ValueError(f"{name} of {spec.model} must be a whole number {wanted}, got {value!r}")
+    if spec.precision not in training.PRECISIONS:
+        raise ValueError(f"unknown precision {spec.precision!r}; known: {', '.join(training.PRECISIONS)}")
 
 
 def prerequisite(spec: Spec) -> Run:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 
 from disentlib import data
-from disentlib.experiments.parameters import ParameterError, narrowed, profiles
+from disentlib.experiments.parameters import Parameter, ParameterError, checked, narrowed, profiles
 from disentlib.experiments.runs import Spec, recorded, spec_of
-from disentlib.models import hyperparameters
+from disentlib.models import hyperparameters, needs
 
 __all__ = ["LIKELIHOOD", "model_spec", "training_spec", "vae_spec"]
 
@@ -60,6 +60,8 @@ def training_spec(p: SimpleNamespace) -> Spec:
     usual |= narrowed(profiles(p.like)[p.profile], p.dataset, p.model)
     own = _defaults(p.model)
     parents = {str(role): _parent(p, str(role), wanted) for role, wanted in p.parents.items()}
+    if lost := [role for role in needs(p.model) if role not in parents]:
+        raise ParameterError(f"{p.model} builds on another run: give parents, a dict with {lost[0]} in it")
     hyper = own | {name: usual[name] for name in own if name in usual} | _checked_hyper(p.model, own, p.hyper)
     return Spec(
         dataset=p.dataset,
@@ -80,7 +82,13 @@ def training_spec(p: SimpleNamespace) -> Spec:
     )
 
 
-_PARENT = ("model", "hyper", "seed", "like", "train_size", "whole", "steps", "batch_size", "precision", "parents")
+_PARENT = {
+    name: Parameter(name, kind, None, "of a run to build on")
+    for name, kind in {
+        "model": "str", "hyper": "dict", "seed": "int", "like": "str", "train_size": "int", "whole": "bool",
+        "steps": "int", "batch_size": "int", "precision": "str", "parents": "dict",
+    }.items()
+}  # fmt: skip
 
 
 def _parent(p: SimpleNamespace, role: str, wanted: object) -> Spec:
@@ -96,6 +104,7 @@ def _parent(p: SimpleNamespace, role: str, wanted: object) -> Spec:
         return spec_of(record)
     if not isinstance(wanted, Mapping) or "model" not in wanted or not set(wanted) <= set(_PARENT):
         raise ParameterError(f"the {role} is a record's id or a dict with model and any of {', '.join(_PARENT)}")
+    wanted = {name: checked(_PARENT[name], value) for name, value in wanted.items()}
     settings = vars(p) | {"hyper": {}, "parents": {}, "watch": [], "fraction": 1.0, **wanted}
     if "like" in wanted:
         usual = narrowed(profiles(str(wanted["like"]))[p.profile], p.dataset, wanted["model"])

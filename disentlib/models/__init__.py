@@ -11,6 +11,7 @@ from disentlib.models.beta_vae import BetaVAE
 from disentlib.models.closed_form import ClosedForm
 from disentlib.models.deep_spectral import DeepSpectral
 from disentlib.models.dip_vae import DIPVAE
+from disentlib.models.directions import DirectionModel
 from disentlib.models.dis_gu import DisGU
 from disentlib.models.disco import DisCo
 from disentlib.models.factor_vae import FactorVAE
@@ -49,6 +50,7 @@ __all__ = [
     "class_of",
     "hyperparameters",
     "names",
+    "needs",
 ]
 
 _MODELS: dict[str, type[Model]] = {
@@ -93,6 +95,16 @@ def hyperparameters(name: str) -> dict[str, object]:
     """
     signature = inspect.signature(class_of(name).__init__)
     return {key: p.default for key, p in signature.parameters.items() if key not in ("self", "image_shape")}
+
+
+def needs(name: str) -> tuple[str, ...]:
+    """The roles that a model cannot take a step without; ValueError for an unknown name.
+
+    >>> needs("id_gan"), needs("infogan_cr")
+    (('stage1',), ())
+    """
+    model = class_of(name)
+    return tuple(model.roles) if issubclass(model, (IDGAN, DirectionModel)) else ()
 
 
 def build(name: str, image_shape: tuple[int, int, int], **hyper: object) -> Model:
