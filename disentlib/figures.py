@@ -238,10 +238,11 @@ def _draw_spreads(axes: Axes, y: float, spreads: Mapping[str, Spread], colours: 
 
 
 def draw_grid(axes: Axes, images: Tensor, rows: Sequence[str], boxes: Mapping[int, str], title: str) -> None:
+    """Images `[rows, columns, c, h, w]` in [0, 1] as one sheet; a value that is not a number is grey."""
     pad = 1
     r, c, channels, h, w = images.shape
     sheet = np.ones((r * (h + pad) + pad, c * (w + pad) + pad, 3), dtype=np.float32)
-    pixels = images.detach().cpu().clamp(0, 1).expand(r, c, 3, h, w).movedim(2, -1).numpy()
+    pixels = images.detach().cpu().nan_to_num(0.5).clamp(0, 1).expand(r, c, 3, h, w).movedim(2, -1).numpy()
     for i in range(r):
         for j in range(c):
             y, x = pad + i * (h + pad), pad + j * (w + pad)

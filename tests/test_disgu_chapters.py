@@ -16,7 +16,7 @@ from conftest import factor_pixels
 from test_model_directions import SMALL, LinearFlow
 from torch import Tensor
 
-from disentlib import models
+from disentlib import figures, models
 from disentlib.data import Dataset
 from disentlib.diagrams import Box, diagram
 from disentlib.experiments import chosen, planned, rivals, shifts, sweeps, variation_samples
@@ -87,6 +87,25 @@ def test_every_direction_is_a_row_and_chosen_rows_keep_what_was_measured(model) 
     part = shifts.shown(rows, [3, 1])
     assert part.dimensions == (3, 1) and torch.equal(part.images[0], rows.images[3])
     assert part.summaries[1] is rows.summaries[1] and np.array_equal(part.readings[:, 0], rows.readings[:, 3])
+
+
+def test_what_is_not_finite_is_read_by_nobody_and_drawn_grey() -> None:
+    """The flow breaks where the first number of its fine level passes 3: that is so for some starts, and stays."""
+    broken = models.build("dis_gu", (1, 8, 8), encoder_width=8, **SMALL["dis_gu"])
+    broken.adopt("glow", LinearFlow(broken=3.0))
+    rows = shifts.direction_rows(broken.eval(), pictures(), Grey(), bases=12, columns=3)
+    starts = torch.cat([level.flatten(1) for level in broken.frozen.flow.eps(pictures().images(torch.arange(20)))], 1)
+    assert 0 < (starts[:, 0] > 3.0).sum() < 20
+    lost = np.isnan(rows.readings[:, :, :, 0])
+    assert (lost == lost[:, :1, :1]).all() and rows.unreadable == pytest.approx(lost[:, 0, 0].mean())
+    assert 0 < rows.unreadable < 0.5
+    whole = np.ptp(rows.readings[~lost[:, 0, 0]], axis=2).mean(0)[:, 0] / 0.1
+    assert [row.changes["grey"] for row in rows.summaries] == pytest.approx(np.minimum(whole, 1), rel=1e-4)
+
+    sheet = torch.full((1, 2, 1, 4, 4), 0.25)
+    sheet[0, 1, 0, 1, 2] = math.nan
+    drawn = figures.image_grid(sheet).axes[0].images[0].get_array()
+    assert drawn[2, 8].tolist() == [0.5] * 3 and drawn[2, 7].tolist() == [0.25] * 3
 
 
 def summary(name: str | None, purity: float, **changes: float) -> RowSummary:

@@ -95,7 +95,10 @@ def first_rows(measured: Measured, rows: Sequence[int], title: str) -> Figure:
 
 
 def coverage(found: Mapping[str, Measured], factors: int, caption: str) -> Html:
-    """How many directions of each method move a factor, how purely, and how many factors lead one at least."""
+    """How many directions of each method move a factor, how purely, and how many factors lead one at least.
+
+    And how many of the shifted images are not finite, so that nothing can be read from them.
+    """
     lines = []
     for name, measured in found.items():
         moving = [summary for summary in measured.summaries if summary.dominant]
@@ -104,9 +107,10 @@ def coverage(found: Mapping[str, Measured], factors: int, caption: str) -> Html:
         change = f"{np.mean([s.change for s in moving]):.2f}" if moving else "–"
         named = ", ".join(sorted(leading)).replace("_", " ") or "–"
         share = f"{len(moving)} of {len(measured.summaries)}"
-        lines.append([name, share, change, purity, f"{len(leading)} of {factors}", named])
+        broken = f"{measured.unreadable:.0%}"
+        lines.append([name, share, change, purity, f"{len(leading)} of {factors}", named, broken])
     head = ["", "directions that move a factor", "mean change of the leading factor", "mean purity"]
-    return table([*head, "factors that lead somewhere", ""], lines, caption)
+    return table([*head, "factors that lead somewhere", "", "images that are not finite"], lines, caption)
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from disentlib.experiments.markup import Html, table
-from disentlib.experiments.measured import Reader
+from disentlib.experiments.measured import Reader, read
 from disentlib.experiments.runs import Run
 from disentlib.losses.flow import bits_per_dimension, colour
 from disentlib.metrics.traversals import RowSummary, row_summaries
@@ -76,8 +76,11 @@ def round_trips(glow: Glow, images: Tensor) -> dict[str, Tensor]:
 
 
 def errors(images: Tensor, ways: Mapping[str, Tensor]) -> list[list[str]]:
-    """A table's lines: of each way back, the mean and the largest error of a value, in grey levels of 255."""
-    apart = {name: (back - images).abs() * GREY_LEVELS for name, back in ways.items()}
+    """A table's lines: of each way back, the mean and the largest error of a value, in grey levels of 255.
+
+    A value that does not come back finite is wrong by all 255.
+    """
+    apart = {name: (back - images).abs().nan_to_num(1.0) * GREY_LEVELS for name, back in ways.items()}
     return [[name, f"{e.mean().item():.2g}", f"{e.max().item():.2g}"] for name, e in apart.items()]
 
 
@@ -104,8 +107,8 @@ def redraw(glow: Glow, images: Tensor, reader: Reader, draws: int, temperature: 
     rows = [_variants(glow, images, draws, temperature, generator, part) for part in parts.values()]
     rows.append(_variants(glow, images, draws, temperature, generator, {count - 1}, raw=True))
     grid = torch.stack(rows, dim=1)  # [n, parts, 1 + draws, c, h, w]
-    readings = reader(grid.flatten(0, 2)).reshape(*grid.shape[:3], -1)
-    change = (grid[:, :, 1:] - grid[:, :, :1]).abs().mean((0, 2, 3, 4, 5))
+    readings = read(reader, grid.flatten(0, 2)).reshape(*grid.shape[:3], -1)
+    change = (grid[:, :, 1:] - grid[:, :, :1]).abs().nanmean((0, 2, 3, 4, 5))
     names = [*parts, f"{names[-1]},\nothers raw"]
     return Redrawn(grid[0].cpu(), row_summaries(readings, reader.scales), change.tolist(), names)
 

@@ -17,6 +17,7 @@ from disentlib.experiments.factor_reader import FactorReader
 from disentlib.experiments.markup import Html, table
 from disentlib.metrics.strokes import STROKES, stroke_readings, stroke_scales
 from disentlib.metrics.traversals import RowSummary, Scale, row_summaries
+from disentlib.models.frozen_flow import finite
 from disentlib.traversal_figures import measured_grid, number_lines
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "illegible",
     "legibility",
     "measured_traversal",
+    "read",
     "stroke_reader",
 ]
 
@@ -79,6 +81,11 @@ class Measured:
     def names(self) -> list[str]:
         return [f"z{dimension}" for dimension in self.dimensions]
 
+    @property
+    def unreadable(self) -> float:
+        """The share of the images of which nothing can be read, as of those that are not finite."""
+        return float(np.isnan(self.readings).all(-1).mean())
+
 
 @torch.no_grad()
 def measured_traversal(
@@ -97,7 +104,8 @@ def measured_traversal(
     `span`: the lowest and the highest value, `columns` of them evenly spaced, put in the place of the base code's own
     or, with `relative`, added to it. `bases`: base codes `[b, code_dims]`, or how many images of `dataset` to encode
     (the same ones for all models). `without`: factors not to be judged on this model, such as `illegible` names; they
-    get a dash. The grid shows the first base point; the measurements are means over all of them.
+    get a dash. The grid shows the first base point; the measurements are means over all of them. An image that is not
+    finite has no readings.
     ValueError for dimensions that the model has not got, or base codes of another length.
     """
     codes = base_codes(model, dataset, bases) if isinstance(bases, int) else bases
@@ -109,7 +117,7 @@ def measured_traversal(
     values = torch.linspace(span[0], span[1], columns, dtype=codes.dtype, device=codes.device)
     moved = _moved(codes, dimensions, values, relative)
     grids = [model.decode(base.flatten(0, 1)).float().clamp(0, 1) for base in moved]
-    readings = np.stack([reader(images).reshape(len(dimensions), columns, -1) for images in grids])
+    readings = np.stack([read(reader, images).reshape(len(dimensions), columns, -1) for images in grids])
     readings[..., [scale.name in without for scale in reader.scales]] = np.nan
     return Measured(
         dimensions=tuple(dimensions),
@@ -119,6 +127,14 @@ def measured_traversal(
         summaries=tuple(row_summaries(readings, reader.scales)),
         instrument=reader.summary(),
     )
+
+
+def read(reader: Reader, images: Tensor) -> np.ndarray:
+    """The reader's readings of images `[n, c, h, w]`, `[n, k]`: NaN for an image that is not finite."""
+    whole = finite(images)
+    readings = np.array(reader(torch.where(whole[:, None, None, None], images, 0.5)), dtype=np.float64)
+    readings[~whole.cpu().numpy()] = np.nan
+    return readings
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ __all__ = ["Shifts", "best_for", "cleanest", "direction_rows", "mixed", "plain_r
 class Shifts:
     """A direction model as a decoder whose code is `D` shifts ε in front of a flat latent: `[n, D + total]`.
 
-    An image is encoded as no shift at its own exact latent. A decoded image that is not finite is grey.
+    An image is encoded as no shift at its own exact latent.
     """
 
     def __init__(self, model: DirectionModel) -> None:
@@ -40,7 +40,7 @@ class Shifts:
     def decode(self, codes: Tensor) -> Tensor:
         shifts, latents = codes.split([self.count, self.flow.total], dim=1)
         moved = self.flow.strength * shifts @ self.model.directions().T
-        return torch.nan_to_num(in_chunks(self.flow.images, latents + self.flow.placed(moved)), nan=0.5)
+        return in_chunks(self.flow.images, latents + self.flow.placed(moved))
 
 
 def direction_rows(

@@ -12,7 +12,7 @@ from torch import Tensor
 from disentlib.data import Dataset
 from disentlib.experiments.factor_reader import FactorReader
 from disentlib.experiments.markup import Html, table
-from disentlib.experiments.measured import base_codes
+from disentlib.experiments.measured import base_codes, read
 from disentlib.experiments.shifts import Shifts
 from disentlib.losses.variation import shift_amounts, variation
 from disentlib.models.directions import DirectionModel
@@ -71,17 +71,18 @@ def read_changes(
     """What the reader sees change in two factors, `[n, 2]` as fractions of their range, along two directions.
 
     Images of the data set at their exact latents, shifted along the first direction, the second, and both at once.
+    NaN for a shifted image that is not finite.
     """
     decoder = Shifts(model)
     latents = base_codes(decoder, dataset, n)
     amounts = shift_amounts(torch.rand(n, 2, generator=generator), model.shift_scale).to(latents)
-    base = reader(decoder.decode(latents))
+    base = read(reader, decoder.decode(latents))
     found = {}
     for name, moved in zip((*factors, "both"), ([0], [1], [0, 1])):
         codes = latents.clone()
         for which in moved:
             codes[:, directions[which]] = amounts[:, which]
-        found[name] = _between(base, reader(decoder.decode(codes)), reader, dataset, factors)
+        found[name] = _between(base, read(reader, decoder.decode(codes)), reader, dataset, factors)
     return found
 
 
