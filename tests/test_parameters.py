@@ -62,7 +62,7 @@ def demo(profile_folder: Path) -> dict[str, Parameter]:
 
 def test_a_cell_declares_names_types_defaults_and_help() -> None:
     found = declared(CELL)
-    assert list(found) == ["profile", "seed", "beta", "lr", "steps", "seeds", "reuse"]
+    assert list(found) == ["profile", "seed", "beta", "lr", "steps", "seeds", "reuse", "reader"]
     assert found["beta"] == Parameter("beta", "float", 4.0, "weight of the KL term")
     assert found["lr"].default is None and found["steps"].help == "" and found["seeds"].default == [0, 1]
 
@@ -131,7 +131,7 @@ def test_an_unknown_parameter_lists_the_known_ones_with_their_help(demo: dict[st
         resolve("demo", demo, {"betta": 1.0, "alpha": 2})
     text = str(caught.value)
     assert text.startswith("unknown parameter alpha, betta; demo takes:")
-    assert "  beta: float = 4.0  # weight of the KL term" in text.splitlines() and len(text.splitlines()) == 8
+    assert "  beta: float = 4.0  # weight of the KL term" in text.splitlines() and len(text.splitlines()) == 9
 
 
 @pytest.mark.parametrize("profile", ["huge", None, ["small"], 3, ""])
