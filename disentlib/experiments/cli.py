@@ -20,13 +20,8 @@ from disentlib.experiments.study_cli import add_study
 
 __all__ = ["main"]
 
-_CALLERS = (
-    "ParameterError",
-    "DataError",
-    "MissingData",
-    "RecordError",
-    "StudyError",
-)  # the caller's errors, in a kernel
+# Errors of the caller, as a notebook's kernel names them.
+_CALLERS = ("ParameterError", "DataError", "MissingData", "RecordError", "StudyError")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -59,16 +59,16 @@ def costs(records: Sequence[Record]) -> Html:
     if any(r.spec.get("parents") for r in records):
         values["seconds with all it builds on"] = _whole_seconds
     shared = {name: kinds[0] for name, kinds in zip(_KINDS, zip(*groups)) if name != "model" and len(set(kinds)) == 1}
-    told = [place for place, name in enumerate(_KINDS) if name not in shared]
+    told = [name for name in _KINDS if name not in shared]
     lines = [
         [
-            *(key[place] for place in told),
+            *(kind for name, kind in zip(_KINDS, key) if name in told),
             str(len(group)),
             *(_range(list(map(value, group))) for value in values.values()),
         ]
         for key, group in sorted(groups.items())
     ]
-    head = [*(list(_KINDS)[place] for place in told), "runs", *values]
+    head = [*told, "runs", *values]
     caption = ", ".join(["What one training costs", *(f"{name} {kind}" for name, kind in shared.items())])
     return table(head, lines or [["not run", *[""] * (len(head) - 1)]], caption) + provenance(records)
 
