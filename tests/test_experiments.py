@@ -371,6 +371,18 @@ def test_a_run_writes_a_record_and_is_reused(on_toy: Path, toy: Dataset) -> None
     assert not second.model.training and not first.model.training
 
 
+def test_the_time_of_later_scores_is_added_to_that_of_the_evaluation(
+    on_toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = again().record.metrics["evaluation_seconds"]
+    clock = iter((100.0, 107.5))
+    monkeypatch.setattr(runs, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    assert again(scores=["sap"]).record.metrics["evaluation_seconds"] == pytest.approx(first + 7.5)
+    assert again(scores=["sap"]).record.metrics["evaluation_seconds"] == pytest.approx(
+        first + 7.5
+    )  # nothing is lacking
+
+
 def test_another_seed_or_setting_is_another_run(on_toy: Path) -> None:
     first = again()
     for changed in ({"seed": 1}, {"hyper": SPEC.hyper | {"beta": 2.0}}, {"steps": 5}):

@@ -386,10 +386,15 @@ def _scores_watched(spec: Spec) -> list[str]:
 
 def _missing(record: Record, model: Model, dataset: Dataset, scores: Sequence[str]) -> dict[str, object]:
     """Metrics that the record has not got, or has from an older way of evaluating."""
-    found: dict[str, object] = {}
-    if record.metrics.get("evaluation_version") != VERSION:
+    current, wanted = record.metrics.get("evaluation_version") == VERSION, lacking(record.metrics, scores)
+    if current and not wanted:
+        return {}
+    started, found = time.perf_counter(), {}
+    if not current:
         found |= evaluate(model, dataset, record.spec["eval_points"], next(model.parameters()).device)
-    return found | score(model, dataset, lacking(record.metrics, scores))
+    found |= score(model, dataset, wanted)
+    spent = time.perf_counter() - started
+    return found | {"evaluation_seconds": round(float(record.metrics.get("evaluation_seconds", 0)) + spent, 2)}
 
 
 def _describe(dataset: Dataset) -> dict[str, object]:
