@@ -39,11 +39,19 @@ class Interval:
         return "larger" if self.low > 0 else "smaller" if self.high < 0 else "undecided: the interval holds 0"
 
     def text(self, digits: int) -> str:
-        """`mean [low, high]` with so many decimals."""
-        if self.low is None or self.high is None:
-            return f"{self.mean:.{digits}f} (one seed)"
-        bounds = f"[{self.low:.{digits}f},\N{NO-BREAK SPACE}{self.high:.{digits}f}]"  # a phone must not break it
-        return f"{self.mean:.{digits}f} {bounds}"
+        """`mean [low, high]` with so many decimals; what has six digits before them is told by its power of ten.
+
+        >>> Interval(-2.34e7, None, None, n=1).text(2)
+        '-2.34e+07 (one seed)'
+        """
+        mean, *bounds = (_decimals(x, digits) for x in (self.mean, self.low, self.high) if x is not None)
+        if len(bounds) < 2:
+            return f"{mean} (one seed)"
+        return f"{mean} [{bounds[0]},\N{NO-BREAK SPACE}{bounds[1]}]"  # a phone must not break it
+
+
+def _decimals(x: float, digits: int) -> str:
+    return f"{x:.{digits}f}" if abs(x) < 1e5 else f"{x:.{digits}e}"
 
 
 def bootstrap(values: Sequence[float]) -> Interval:
