@@ -383,6 +383,17 @@ def test_the_time_of_later_scores_is_added_to_that_of_the_evaluation(
     )  # nothing is lacking
 
 
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_a_model_that_encodes_in_parts_gets_the_same_codes(on_toy: Path, toy: Dataset, size: int) -> None:
+    whole = again().model
+    parts = runs._InParts(whole)
+    parts.SIZE = size
+    images = toy.images(torch.arange(len(toy)))
+    with torch.no_grad():
+        assert torch.allclose(parts.encode(images), whole.encode(images), atol=1e-6)
+    assert next(parts.parameters()) is next(whole.parameters())
+
+
 def test_another_seed_or_setting_is_another_run(on_toy: Path) -> None:
     first = again()
     for changed in ({"seed": 1}, {"hyper": SPEC.hyper | {"beta": 2.0}}, {"steps": 5}):
