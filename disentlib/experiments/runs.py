@@ -401,7 +401,7 @@ def _missing(record: Record, model: Model, dataset: Dataset, scores: Sequence[st
 class _InParts:
     """A model that encodes images a part at a time, since what a network keeps of many does not fit a CPU's cache.
 
-    A whole grid is then encoded in two thirds of the time, or less.
+    A whole grid is then encoded in two thirds to three quarters of the time.
     """
 
     SIZE = 256  # images
