@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 from papermill.exceptions import PapermillExecutionError
 
 from disentlib import data, models
-from disentlib.experiments import chapters, cli, notebooks, places
+from disentlib.experiments import chapters, cli, notebooks, places, records, runs
 from disentlib.experiments.parameters import notebook_parameters
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
@@ -66,6 +68,19 @@ def test_a_rerun_with_a_setting_out_of_range_is_one_line(capsys: pytest.CaptureF
     record = sorted(places.published_records().glob("dsprites-beta_vae-*.json"))[0].stem
     assert cli.main(["rerun", record, "-p", "steps", "-5"]) == 2
     assert "must be a whole number of at least 1, got -5" in capsys.readouterr().err
+
+
+def test_a_rerun_prints_scores_beside_the_book_s_and_no_cost(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    path = sorted(places.published_records().glob("dsprites-beta_vae-*.json"))[0]
+    old = records.read(path)
+    again = dataclasses.replace(old, metrics=old.metrics | {"mig": 0.125, "evaluation_seconds": 9.0})
+    monkeypatch.setattr(runs, "run", lambda spec, reuse: SimpleNamespace(record=again))
+    assert cli.main(["rerun", path.stem]) == 0
+    told = capsys.readouterr().out
+    assert re.search(rf"^mig +0\.1250 .*: {old.metrics['mig']}$", told, re.MULTILINE)
+    assert "evaluation_seconds" not in told
 
 
 def test_status_two_reaches_the_shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
