@@ -1,6 +1,8 @@
 """Every notebook runs under Papermill in the smoke profile; what must stop a notebook does stop it."""
 
 import json
+import os
+import re
 import time
 from pathlib import Path
 
@@ -15,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 ALL = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NOTEBOOKS = [path for path in ALL if path.stem not in chapters.PAGES]
 PAGES = [path for path in ALL if path.stem in chapters.PAGES]
+RECORD_ID = re.compile(r"\b[a-z0-9]+-\w+-smoke-s\d+-[0-9a-f]{10}\b")
 pytestmark = pytest.mark.notebook
 
 
@@ -25,8 +28,17 @@ def own_runs(tmp_path, monkeypatch):
     monkeypatch.delenv("DISENTLIB_DATA", raising=False)
 
 
+@pytest.fixture
+def shared_runs(own_runs, tmp_path_factory, monkeypatch):
+    """One folder for this session, whatever its workers, as a reader has it: a Glow that six need is trained once."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "runs"
+    monkeypatch.setenv("DISENTLIB_RUNS", str(folder))
+    return folder
+
+
 @pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda path: path.stem)
-def test_smoke_profile_runs_and_leaves_records(source, tmp_path):
+def test_smoke_profile_runs_and_names_the_records_behind_it(source, tmp_path, shared_runs):
     started = time.monotonic()
     output = notebooks.execute(source, tmp_path / source.name, {"profile": "smoke"}, live=False)
     seconds = time.monotonic() - started
@@ -34,7 +46,8 @@ def test_smoke_profile_runs_and_leaves_records(source, tmp_path):
     outputs = [o for cell in executed.cells for o in cell.get("outputs", [])]
     assert not [o for o in outputs if o.output_type == "error"]
     assert sum("image/png" in o.get("data", {}) for o in outputs) >= 2
-    records = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/record.json")]
+    named = set(RECORD_ID.findall(json.dumps(outputs)))
+    records = [json.loads((shared_runs / name / "record.json").read_text()) for name in named]
     assert records and all(r["spec"]["profile"] == "smoke" and r["metrics"].get("kl", 0) >= 0 for r in records)
     assert seconds < 180, f"the smoke profile took {seconds:.0f} s; it should take under a minute on two idle cores"
 
