@@ -11,7 +11,7 @@ NB ?= quickstart
 PROFILE ?= laptop
 ARGS ?=
 
-.PHONY: book test test-fast lint run html bench bench-metrics clean help
+.PHONY: book test test-fast lint run html bench bench-metrics bench-directions clean help
 
 book: $(READY)  ## execute what is missing or stale, and build the book
 	$(BIN)/python -m disentlib chapters
@@ -45,6 +45,9 @@ bench: $(READY)  ## steps per second of the training loop against a plain one
 
 bench-metrics: $(READY)  ## seconds of each metric, and what faster trees cost DCI
 	$(BIN)/python tests/bench_metrics.py
+
+bench-directions: $(READY)  ## milliseconds of a Dis-GU step, beside a literal one
+	$(BIN)/python tests/bench_directions.py
 
 clean:
 	rm -rf _build runs/notebooks
