@@ -129,9 +129,9 @@ def _rerun(options: argparse.Namespace) -> int:
         new = runs.run(runs.spec_of(old, **changed), reuse=False).record
     except ValueError as error:  # a setting out of range
         raise ParameterError(str(error)) from error
-    floats = [name for name, value in new.metrics.items() if isinstance(value, float)]
-    for name in [name for name in floats if name != "evaluation_seconds"]:
-        print(f"{name:<20} {new.metrics[name]:>10.4f}   in the book's record: {old.metrics.get(name)}")
+    for name, value in new.metrics.items():
+        if isinstance(value, float) and name != "evaluation_seconds":  # a cost, not a score
+            print(f"{name:<20} {value:>10.4f}   in the book's record: {old.metrics.get(name)}")
     return 0
 
 
