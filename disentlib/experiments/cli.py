@@ -13,7 +13,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from disentlib import data, models
 from disentlib.data import DataError
-from disentlib.experiments import chapters, notebooks, places, records, runs
+from disentlib.experiments import chapters, notebooks, places, records, runs, weights
 from disentlib.experiments.parameters import Parameter, ParameterError, notebook_parameters, profiles
 from disentlib.experiments.studies import StudyError
 from disentlib.experiments.study_cli import add_study
@@ -68,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     pages = _command(commands, "chapters", _chapters, "execute each chapter that is missing, stale or live")
     pages.add_argument("--check", action="store_true", help="only say which are, and fail if a committed one is")
+    ship = _command(commands, "ship", _ship, "put a finished run's weights into the book, for what builds on them")
+    ship.add_argument("record", help="its id, of a run in runs/")
     add_study(commands)
     _command(commands, "list", _list, "the notebooks with parameters and profiles, the models and data sets")
     return parser
@@ -132,6 +134,12 @@ def _rerun(options: argparse.Namespace) -> int:
     for name, value in new.metrics.items():
         if isinstance(value, float) and name != "evaluation_seconds":  # a cost, not a score
             print(f"{name:<20} {value:>10.4f}   in the book's record: {old.metrics.get(name)}")
+    return 0
+
+
+def _ship(options: argparse.Namespace) -> int:
+    path = weights.ship(options.record)
+    print(f"{path.relative_to(places.project())}: {path.stat().st_size / 1e6:.1f} MB")
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["book", "project", "published_failures", "published_records", "runs", "source_of"]
+__all__ = ["book", "project", "published_failures", "published_records", "published_weights", "runs", "source_of"]
 
 
 def project() -> Path:
@@ -27,6 +27,11 @@ def runs() -> Path:
 def published_records() -> Path:
     """The records that the book quotes."""
     return book() / "records"
+
+
+def published_weights() -> Path:
+    """The networks that the book ships, for what builds on them."""
+    return book() / "weights"
 
 
 def published_failures() -> Path:

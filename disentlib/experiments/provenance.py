@@ -45,10 +45,11 @@ def _dates(records: Sequence[Record]) -> str:
 def _detail(record: Record) -> str:
     environment = record.environment
     tree = {True: "clean", False: "changed", None: "unknown"}[environment["clean"]]
+    copies = "".join(f", built on {id} with weights {copy}" for id, copy in environment.get("built_on", {}).items())
     arithmetic = environment.get("arithmetic") or record.spec.get("precision", "float32")  # older: as asked
     return (
         f"{record.id}: {record.spec['steps']} steps in {record.seconds:.0f} s, {arithmetic}, "
         f"{environment['threads']} thread(s), "
         f"torch {environment['versions']['torch']}, commit {environment['commit']} ({tree} tree), "
-        f"data {record.data['hash']}"
+        f"data {record.data['hash']}{copies}"
     )

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from disentlib import data, models, training
 from disentlib.data import Dataset
-from disentlib.experiments import fingerprint, parameters, places, precision, records
+from disentlib.experiments import fingerprint, parameters, places, precision, records, weights
 from disentlib.experiments.drawn import kept
 from disentlib.experiments.evaluation import (
     EVALUATION_SEED,
@@ -124,7 +124,8 @@ def run(
 ) -> Run:
     """Train and evaluate what `spec` says and write its record.
 
-    With `reuse`, a finished run of the same spec on the same data is taken instead, and a stopped one is resumed. Two
+    With `reuse`, a finished run of the same spec on the same data is taken instead, this machine's or one whose weights
+    the book ships, and a stopped one is resumed. Two
     processes never train the same spec at the same time: the second waits and then takes what the first has made.
     `scores`: metrics that take minutes (see `evaluation.SCORES`), added to the record if it has not got them yet.
     ValueError for whatever a spec, its parents' included, has out of range, and LookupError for scores of data that
@@ -146,9 +147,12 @@ def run(
     spec = sourced(spec, dataset.source)
     model = _built(spec, dataset)
     with only_one(places.runs() / spec.id):
+        copies = {}
         for role, parent in spec.parents.items():
-            model.adopt(role, prerequisite(parent).model)
-        return _run(spec, model, dataset, reuse, progress, scores, compile)
+            found = prerequisite(parent)
+            copies[found.record.id] = weights.digest(found.model)
+            model.adopt(role, found.model)
+        return _run(spec, model, dataset, copies, reuse, progress, scores, compile)
 
 
 def sourced(spec: Spec, source: str) -> Spec:
@@ -217,16 +221,25 @@ def only_one(folder: Path) -> Iterator[None]:
 
 
 def _run(
-    spec: Spec, model: Model, dataset: Dataset, reuse: bool, progress: bool, scores: Sequence[str], compile: str
+    spec: Spec,
+    model: Model,
+    dataset: Dataset,
+    copies: Mapping[str, str],
+    reuse: bool,
+    progress: bool,
+    scores: Sequence[str],
+    compile: str,
 ) -> Run:
     folder = places.runs() / spec.id
     record_file, checkpoint = folder / "record.json", folder / "checkpoint.pt"
+    if reuse:
+        weights.shipped(spec.id, folder)
     finished = _finished(record_file, checkpoint, dataset) if reuse else None
     if finished is None and (record_file.exists() or not reuse):  # it is of other data, or not wanted
         record_file.unlink(missing_ok=True)
         checkpoint.unlink(missing_ok=True)
     if finished is None:
-        record = _train(spec, model, dataset, checkpoint, progress, compile)
+        record = _train(spec, model, dataset, copies, checkpoint, progress, compile)
         records.write(record, record_file)
     else:
         record = finished
@@ -335,7 +348,15 @@ def _finished(record_file: Path, checkpoint: Path, dataset: Dataset) -> Record |
     return record if record.data["hash"] == dataset.content_hash() else None
 
 
-def _train(spec: Spec, model: Model, dataset: Dataset, checkpoint: Path, progress: bool, compile: str) -> Record:
+def _train(
+    spec: Spec,
+    model: Model,
+    dataset: Dataset,
+    copies: Mapping[str, str],
+    checkpoint: Path,
+    progress: bool,
+    compile: str,
+) -> Record:
     device = training.best_device()
     code = fingerprint.code_of(spec.models(), spec.dataset)  # now, since files may be edited while it trains
     arithmetic = precision.available(spec.precision, device)
@@ -357,6 +378,7 @@ def _train(spec: Spec, model: Model, dataset: Dataset, checkpoint: Path, progres
     started = time.perf_counter()
     metrics = _evaluated(spec.model, model.eval(), dataset, spec.eval_points)
     metrics["evaluation_seconds"] = round(time.perf_counter() - started, 2)
+    built_on = {"built_on": dict(copies)} if copies else {}
     return Record(
         id=spec.id,
         schema=records.SCHEMA,
@@ -367,7 +389,7 @@ def _train(spec: Spec, model: Model, dataset: Dataset, checkpoint: Path, progres
         history=_thinned(history) | ({"watched": history.watched} if history.watched else {}),
         seconds=round(history.seconds, 2),
         peak_memory_mb=round(records.peak_memory_mb(device), 1),
-        environment=records.environment(device) | {"code": code, "arithmetic": arithmetic},
+        environment=records.environment(device) | {"code": code, "arithmetic": arithmetic} | built_on,
     )
 
 
