@@ -83,7 +83,8 @@ def test_quoted_records_are_in_the_book(name):
 
 
 def test_no_record_is_kept_for_nothing():
-    text = "".join(path.read_text(encoding="utf-8") for path in CHAPTERS.values())
+    executed = (ROOT / "book" / "chapters").glob("*.ipynb")  # those too that are not in the contents yet
+    text = "".join(path.read_text(encoding="utf-8") for path in executed)
     live = {"model": "beta_vae", "dataset": "dsprites"}  # what the quickstart quotes; its page is made at each build
     plans = [studies.plan(name, profile) for name in studies.names() for profile in ("laptop", "paper")]
     planned = {job.id for plan in plans for job in plan}  # the live pages show these
