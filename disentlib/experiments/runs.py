@@ -125,8 +125,8 @@ def run(
     """Train and evaluate what `spec` says and write its record.
 
     With `reuse`, a finished run of the same spec on the same data is taken instead, this machine's or one whose weights
-    the book ships, and a stopped one is resumed. Two
-    processes never train the same spec at the same time: the second waits and then takes what the first has made.
+    the book ships, and a stopped one is resumed. Two processes never train the same spec at the same time: the second
+    waits and then takes what the first has made.
     `scores`: metrics that take minutes (see `evaluation.SCORES`), added to the record if it has not got them yet.
     ValueError for whatever a spec, its parents' included, has out of range, and LookupError for scores of data that
     have no factors, before anything is trained. `compile`: "none", or a mode of torch.compile; it changes
@@ -233,13 +233,15 @@ def _run(
     folder = places.runs() / spec.id
     record_file, checkpoint = folder / "record.json", folder / "checkpoint.pt"
     if reuse:
-        weights.shipped(spec.id, folder)
+        weights.unpack(spec.id, folder)
     finished = _finished(record_file, checkpoint, dataset) if reuse else None
     if finished is None and (record_file.exists() or not reuse):  # it is of other data, or not wanted
         record_file.unlink(missing_ok=True)
         checkpoint.unlink(missing_ok=True)
     if finished is None:
-        record = _train(spec, model, dataset, copies, checkpoint, progress, compile)
+        record = _train(spec, model, dataset, checkpoint, progress, compile)
+        if copies:
+            record = replace(record, environment=record.environment | {"built_on": dict(copies)})
         records.write(record, record_file)
     else:
         record = finished
@@ -348,15 +350,7 @@ def _finished(record_file: Path, checkpoint: Path, dataset: Dataset) -> Record |
     return record if record.data["hash"] == dataset.content_hash() else None
 
 
-def _train(
-    spec: Spec,
-    model: Model,
-    dataset: Dataset,
-    copies: Mapping[str, str],
-    checkpoint: Path,
-    progress: bool,
-    compile: str,
-) -> Record:
+def _train(spec: Spec, model: Model, dataset: Dataset, checkpoint: Path, progress: bool, compile: str) -> Record:
     device = training.best_device()
     code = fingerprint.code_of(spec.models(), spec.dataset)  # now, since files may be edited while it trains
     arithmetic = precision.available(spec.precision, device)
@@ -378,7 +372,6 @@ def _train(
     started = time.perf_counter()
     metrics = _evaluated(spec.model, model.eval(), dataset, spec.eval_points)
     metrics["evaluation_seconds"] = round(time.perf_counter() - started, 2)
-    built_on = {"built_on": dict(copies)} if copies else {}
     return Record(
         id=spec.id,
         schema=records.SCHEMA,
@@ -389,7 +382,7 @@ def _train(
         history=_thinned(history) | ({"watched": history.watched} if history.watched else {}),
         seconds=round(history.seconds, 2),
         peak_memory_mb=round(records.peak_memory_mb(device), 1),
-        environment=records.environment(device) | {"code": code, "arithmetic": arithmetic} | built_on,
+        environment=records.environment(device) | {"code": code, "arithmetic": arithmetic},
     )
 
 

@@ -16,7 +16,7 @@ from disentlib.data.atomic import replacing
 from disentlib.experiments import places, records
 from disentlib.models import Model
 
-__all__ = ["digest", "ship", "shipped"]
+__all__ = ["digest", "ship", "unpack"]
 
 
 def digest(model: Model) -> str:
@@ -51,11 +51,11 @@ def ship(id: str) -> Path:
     return _file(id)
 
 
-def shipped(id: str, folder: Path) -> None:
+def unpack(id: str, folder: Path) -> None:
     """Put what the book ships of a run into the run's folder, unless it has a checkpoint already."""
     record, weights = places.published_records() / f"{id}.json", _file(id)
     if weights.exists() and record.exists() and not (folder / "checkpoint.pt").exists():
-        for source, name in ((weights, "checkpoint.pt"), (record, "record.json")):
+        for source, name in ((record, "record.json"), (weights, "checkpoint.pt")):
             with replacing(folder / name) as part:
                 shutil.copyfile(source, part)
 
