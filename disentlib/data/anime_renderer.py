@@ -11,7 +11,7 @@ from torch import Tensor
 
 from disentlib.data.anime_scene import GRID, HEAD_HEIGHT, HEAD_WIDTH, HEAD_Y, Scene, set_scene
 from disentlib.data.dataset import Dataset
-from disentlib.data.layers import draw_layers
+from disentlib.data.layers import Layer, draw_layers
 from disentlib.data.raster import (
     bump,
     by_chunks,
@@ -56,8 +56,10 @@ INK, WHITE, BLUSH, RED = (0.16, 0.10, 0.16), (1.0, 1.0, 1.0), (0.96, 0.42, 0.42)
 BLOUSE, COLLAR, MOUTH, RIMS = (0.96, 0.96, 0.98), (0.20, 0.26, 0.46), (0.66, 0.16, 0.20), (0.20, 0.12, 0.12)
 LINE = 0.022  # breadth of the ink around a shape, half pictures
 ABSENT = 9.0  # added to the distance of what a hair style has not
+HAIR_STYLE, GLASSES = (GRID.names.index(name) for name in ("hair_style", "glasses"))
 
 # By hair style: bob, long, twin tails, ponytail, buns, spikes.
+TWIN_TAILS, PONYTAIL, BUNS, SPIKES = 2, 3, 4, 5
 FALL_ENDS = (0.56, 1.30, 0.30, 0.20, 0.30, 0.20)  # y at which the hair behind the head ends
 FALL_WIDTHS = (0.68, 0.70, 0.52, 0.50, 0.52, 0.52)
 LOCK_ENDS = (0.86, 1.15, 0.95, 0.55, 0.70, 0.28)  # v at which the locks beside the face end
@@ -77,7 +79,10 @@ BENDS, OPENINGS, MOUTH_WIDTHS = (-0.15, 0.0, 0.16, 0.05), (0.0, 0.0, 0.0, 0.19),
 
 def draw(factors: Tensor, image_size: int) -> Tensor:
     """Factors int64 `[n, 9]` → uint8 pictures `[n, 3, s, s]` on the factors' device."""
-    return by_chunks(_draw, factors, image_size, samples=(2 * image_size) ** 2)
+    alike = (2 * factors[:, HAIR_STYLE] + factors[:, GLASSES]).argsort()  # what a whole piece lacks is not drawn
+    samples = 2 * image_size * image_size  # half of those of a picture: about what a layer covers
+    pictures = by_chunks(_draw, factors[alike], image_size, samples)
+    return torch.empty_like(pictures).index_copy_(0, alike, pictures)
 
 
 def load_rendered(image_size: int | None = None) -> Dataset:
@@ -100,7 +105,20 @@ def load_rendered(image_size: int | None = None) -> Dataset:
 
 def _draw(factors: Tensor, image_size: int) -> Tensor:
     scene = set_scene(factors, 2 * image_size)
-    return draw_layers(scene, _background(scene), LAYERS, image_size)
+    layers = [(_between(reach, layer), top, bottom) for layer, reach, top, bottom in LAYERS]
+    return draw_layers(scene, _background(scene), layers, image_size)
+
+
+def _between(reach: float, layer: Layer) -> Layer:
+    """The layer, painted on the columns from x = −reach to reach alone."""
+
+    def painted(s: Scene, canvas: Tensor) -> Tensor:
+        half = s.x.shape[2] // 2
+        columns = slice(int((1 - reach) * half), int((1 + reach) * half) + 1)
+        canvas[..., columns] = layer(s.columns(columns), canvas[..., columns])
+        return canvas
+
+    return painted
 
 
 def _background(s: Scene) -> Tensor:
@@ -118,26 +136,33 @@ def _hair_behind(s: Scene, canvas: Tensor) -> Tensor:
     """What of the hair is seen behind head and shoulders, darker than in front: the fall, tails, buns or spikes."""
     x, y = s.x + 0.10 * s.turn, s.y - HEAD_Y
     end = s.of("hair_style", FALL_ENDS)
-    fall = rounded_box(x, s.y - (end - 0.3) / 2, s.of("hair_style", FALL_WIDTHS), (end + 0.3) / 2, 0.18)
-    shape = torch.minimum(fall, torch.minimum(_tails(s, x), _spikes(s, x, y)))
+    shape = rounded_box(x, s.y - (end - 0.3) / 2, s.of("hair_style", FALL_WIDTHS), (end + 0.3) / 2, 0.18)
+    for style, part in ((TWIN_TAILS, _twin_tails), (PONYTAIL, _ponytail), (BUNS, _buns), (SPIKES, _spikes)):
+        if (s.factors["hair_style"] == style).any():
+            elsewhere = [0.0 if i == style else ABSENT for i in range(len(FALL_ENDS))]
+            shape = torch.minimum(shape, part(s, x, y) + s.of("hair_style", elsewhere))
     shade = 0.74 + 0.10 * smoothstep(s.y, 0.9, -0.3)
     return _inked(s, canvas, s.of("hair_colour", HAIR) * shade[:, None], shape)
 
 
-def _tails(s: Scene, x: Tensor) -> Tensor:
-    """Twin tails, one tail on the right, or buns: distance to the nearest."""
-    across = x.abs()
-    twin = ellipse(across - 0.76 - 0.14 * s.y, s.y - 0.22, 0.19, 0.66) + s.of("hair_style", (9.0, 9, 0, 9, 9, 9))
-    high = torch.minimum(ellipse(x - 0.52, s.y + 0.66, 0.26, 0.22), ellipse(x - 0.76 - 0.1 * s.y, s.y, 0.18, 0.72))
-    buns = ellipse(across - 0.46, s.y + 0.66, 0.23, 0.23) + s.of("hair_style", (9.0, 9, 9, 9, 0, 9))
-    return torch.minimum(torch.minimum(twin, buns), high + s.of("hair_style", (9.0, 9, 9, 0, 9, 9)))
+def _twin_tails(s: Scene, x: Tensor, y: Tensor) -> Tensor:
+    return ellipse(x.abs() - 0.76 - 0.14 * s.y, s.y - 0.22, 0.19, 0.66)
+
+
+def _ponytail(s: Scene, x: Tensor, y: Tensor) -> Tensor:
+    """One tail, high on the right."""
+    return torch.minimum(ellipse(x - 0.52, s.y + 0.66, 0.26, 0.22), ellipse(x - 0.76 - 0.1 * s.y, s.y, 0.18, 0.72))
+
+
+def _buns(s: Scene, x: Tensor, y: Tensor) -> Tensor:
+    return ellipse(x.abs() - 0.46, s.y + 0.66, 0.23, 0.23)
 
 
 def _spikes(s: Scene, x: Tensor, y: Tensor) -> Tensor:
     """A ragged crown: an ellipse whose radius runs up and down with the direction (a quarter turn is 1)."""
     turn = x / (x.abs() + y.abs() + 1e-6)
     radius = 0.66 + 0.26 * _zigzag(turn * 2.5 + 0.5)
-    return ellipse(x, y, radius, radius * 1.12) + s.of("hair_style", (9.0, 9, 9, 9, 9, 0)) + (s.y - 0.35).clamp(min=0)
+    return ellipse(x, y, radius, radius * 1.12) + (s.y - 0.35).clamp(min=0)
 
 
 def _zigzag(x: Tensor) -> Tensor:
@@ -234,6 +259,8 @@ def _hair(s: Scene, canvas: Tensor) -> Tensor:
 
 def _glasses(s: Scene, canvas: Tensor) -> Tensor:
     """Round dark rims, a bridge, and a pale gleam in the lenses."""
+    if not s.factors["glasses"].any():
+        return canvas
     worn = s.of("glasses", (0.0, 1.0))
     across = s.u.abs()
     lens = rounded_box(across - 0.43, s.v - 0.22, 0.31, 0.28, 0.20)
@@ -244,13 +271,13 @@ def _glasses(s: Scene, canvas: Tensor) -> Tensor:
     return paint(canvas, s.constant(RIMS), worn * s.covered(rims))
 
 
-# Painted in this order, each on the rows of the picture it can reach: y from, y to.
+# Painted in this order, each in the part of the picture it can reach: x from −reach to reach, y from, y to.
 LAYERS = (
-    (_hair_behind, -1.0, 1.0),
-    (_shoulders, 0.55, 1.0),
-    (_face, -0.62, 0.76),
-    (_eyes, -0.34, 0.42),
-    (_mouth, 0.40, 0.76),
-    (_hair, -0.78, 0.90),
-    (_glasses, -0.10, 0.46),
+    (_hair_behind, 1.0, -1.0, 1.0),
+    (_shoulders, 0.64, 0.55, 1.0),
+    (_face, 0.72, -0.62, 0.76),
+    (_eyes, 0.60, -0.34, 0.42),
+    (_mouth, 0.50, 0.40, 0.76),
+    (_hair, 0.76, -0.78, 0.90),
+    (_glasses, 0.60, -0.10, 0.46),
 )

@@ -6,7 +6,7 @@ front (see `layers`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from math import cos, radians, sin
 
 from torch import Tensor
@@ -43,6 +43,12 @@ class Scene(HeadScene):
     """What every layer needs."""
 
     turn: Tensor  # sine of the pose, [n, 1, 1]
+
+    def columns(self, columns: slice) -> Scene:
+        """The same scene on some columns of the grid."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        wide = {name: v for name, v in values.items() if isinstance(v, Tensor) and v.shape[2] > 1}
+        return replace(self, **{name: v[:, :, columns] for name, v in wide.items()})
 
 
 def set_scene(factors: Tensor, size: int) -> Scene:

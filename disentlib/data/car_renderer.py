@@ -4,11 +4,15 @@ A car is three convex solids and four wheels (see `car_models`). Rays are parall
 crosses a plane is linear in the pixel: a column term plus a row term. A solid is hit where the last plane that faces
 the eye is crossed before the first that looks away; the last plane gives the light. A wheel is a quadratic in the
 side view between two planes. The nearest solid wins, and the point that is hit says what is painted on it.
+
+A car fills a fifth of its picture. So rays are cast in the window that holds the cars of a piece (pieces are made of
+pictures from one side), and paint is laid on the samples that were hit. Both change no bit of a picture.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from math import cos, pi, radians, sin
 
 import torch
@@ -36,14 +40,17 @@ TYRE, RIM, PLASTIC, LOAD = 0.09, 0.80, 0.15, 0.88  # greys
 GLASS_TINT, TAIL_TINT = (-0.03, 0.0, 0.05), (-0.12, -0.94, -0.94)
 
 _NAMES = tuple(numbers())
-_SIZES = torch.tensor(list(numbers().values())).T.contiguous()  # [183, sizes]
+_SIZES = torch.tensor(list(numbers().values()))  # [sizes, 183]
+_HAS_EXTRA = torch.tensor([car.extra_to > car.extra_from for car, _ in cars()])  # [183]
 _COLOURS = torch.tensor([colour for _, colour in cars()])
-_SOLIDS = tuple(torch.tensor([shape(car) for car, _ in cars()]) for shape in (body, cabin, extra))  # [183, p, 4]
+_BODIES, _CABINS, _EXTRAS = (
+    torch.tensor([shape(car) for car, _ in cars()]) for shape in (body, cabin, extra)
+)  # [183, p, 4]
 
 
 @dataclass(frozen=True)
 class Hits:
-    """Where the rays hit first, fields `[n, h, w]`."""
+    """Where the rays hit first: fields `[n, h, w]`, or `[m, 1, 1]` for a choice of samples."""
 
     depth: Tensor
     light: Tensor
@@ -58,6 +65,10 @@ class Hits:
             self.what.masked_fill(wins, what),
         )
 
+    def at(self, samples: tuple[Tensor, Tensor, Tensor]) -> Hits:
+        """On some samples alone: their images, rows and columns."""
+        return Hits(*(field[samples][:, None, None] for field in (self.depth, self.light, self.what)))
+
 
 @dataclass(frozen=True)
 class Rays:
@@ -66,8 +77,19 @@ class Rays:
     right: Tensor
     up: Tensor
     forward: Tensor  # into the picture
-    x: Tensor  # [1, 1, w]
-    y: Tensor  # [1, h, 1], upwards
+    x: Tensor  # [1, 1, w], or [m, 1, 1] for a choice of samples
+    y: Tensor  # [1, h, 1], upwards, or [m, 1, 1]
+    pixel: float  # width of a sample
+
+    def within(self, rows: slice, columns: slice) -> Rays:
+        """Through a window of the picture."""
+        return replace(self, x=self.x[:, :, columns], y=self.y[:, rows])
+
+    def at(self, samples: tuple[Tensor, Tensor, Tensor]) -> Rays:
+        """Through some samples alone: their images, rows and columns. Each becomes a picture of one sample."""
+        image, row, column = samples
+        right, up, forward = (axis[image] for axis in (self.right, self.up, self.forward))
+        return Rays(right, up, forward, _per_image(self.x[0, 0, column]), _per_image(self.y[0, row, 0]), self.pixel)
 
     def point(self, depth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Depth field → the points' coordinates in the car frame, three fields."""
@@ -81,7 +103,11 @@ class Rays:
 
 def draw(factors: Tensor, image_size: int) -> Tensor:
     """Factors int64 `[n, 3]` → uint8 pictures `[n, 3, s, s]` on the factors' device."""
-    return by_chunks(_draw, factors, image_size, samples=(2 * image_size) ** 2)
+    elevation, azimuth, car = factors.unbind(1)
+    alike = (2 * (elevation * len(AZIMUTHS) + azimuth) + _HAS_EXTRA.to(car.device)[car]).argsort()
+    samples = 2 * image_size * image_size  # half of those of a picture: about a window
+    pictures = by_chunks(_draw, factors[alike], image_size, samples)
+    return torch.empty_like(pictures).index_copy_(0, alike, pictures)
 
 
 def load_rendered(image_size: int | None = None) -> Dataset:
@@ -104,11 +130,38 @@ def load_rendered(image_size: int | None = None) -> Dataset:
 
 def _draw(factors: Tensor, image_size: int) -> Tensor:
     elevation, azimuth, car = factors.unbind(1)
-    rays = _rays(elevation, azimuth, 2 * image_size)
-    size = dict(zip(_NAMES, _SIZES.to(car.device)[car][..., None, None].unbind(1)))
+    rays, size = _rays(elevation, azimuth, 2 * image_size), _sizes(car)
+    rows, columns = _window(rays, size)
+    rays = rays.within(rows, columns)
     hits = _wheels(rays, size, _solids(rays, car))
-    colour = _COLOURS.to(car.device)[car][..., None, None]
-    return to_bytes(halve(_paint(rays, hits, size, colour)))
+    image, row, column = samples = hits.what.nonzero(as_tuple=True)
+    colour = _COLOURS.to(car.device)[car[image]][..., None, None]
+    painted = _paint(rays.at(samples), hits.at(samples), _sizes(car[image]), colour)
+    canvas = torch.ones(len(car), 3, 2 * image_size, 2 * image_size, device=car.device)
+    canvas[image, :, row + rows.start, column + columns.start] = painted[..., 0, 0]
+    return to_bytes(halve(canvas))
+
+
+def _sizes(car: Tensor) -> dict[str, Tensor]:
+    """Every size of the cars `[n]`, each `[n, 1, 1]`."""
+    return dict(zip(_NAMES, _SIZES.to(car.device).index_select(1, car)[..., None, None]))
+
+
+def _window(rays: Rays, size: dict[str, Tensor]) -> tuple[slice, slice]:
+    """Rows and columns that hold all these cars: those of the corners of a box around each, and a sample more."""
+    long = 1.03 * size["length"]  # a wing reaches behind the car
+    wide, high = size["width"] + 0.01, torch.maximum(size["height"], size["extra_high"])  # tyres stand out
+    corners = [(i * long, j * wide, k * high - EYE_HEIGHT) for i, j, k in product((-1, 1), (-1, 1), (0, 1))]
+    return tuple(_reach(corners, axis, places) for axis, places in ((rays.up, rays.y), (rays.right, rays.x)))
+
+
+def _reach(corners: list[tuple[Tensor, Tensor, Tensor]], axis: Tensor, places: Tensor) -> slice:
+    """The places on one side of the screen that points of all images fall on, along its axis `[n, 3]`."""
+    at = torch.stack([sum(c * _per_image(axis[:, i]) for i, c in enumerate(corner)) for corner in corners])
+    places = places.flatten()
+    margin = (places[1] - places[0]).abs()
+    reached = ((places >= at.min() - margin) & (places <= at.max() + margin)).nonzero()
+    return slice(int(reached[0]), int(reached[-1]) + 1)
 
 
 def _rays(elevation: Tensor, azimuth: Tensor, size: int) -> Rays:
@@ -117,14 +170,15 @@ def _rays(elevation: Tensor, azimuth: Tensor, size: int) -> Rays:
     ce, se = (look_up([g(e) for e in ELEVATIONS], elevation)[:, 0, 0] for g in (cos, sin))
     rows = ((-sa, ca, torch.zeros_like(ca)), (-ca * se, -sa * se, ce), (-ca * ce, -sa * ce, -se))
     x, y = pixel_centres(size, azimuth.device)
-    return Rays(*(torch.stack(row, 1) for row in rows), x, -y)
+    return Rays(*(torch.stack(row, 1) for row in rows), x, -y, pixel=2 / size)
 
 
 def _solids(rays: Rays, car: Tensor) -> Hits:
     """Body, cabin and extra of the cars `[n]`: the nearest along every ray."""
     nothing = torch.zeros(len(car), rays.y.shape[1], rays.x.shape[2], device=car.device)
     hits = Hits(nothing + FAR, nothing, nothing)
-    for planes, what in zip(_SOLIDS, (BODY, CABIN, EXTRA)):
+    solids = ((BODY, _BODIES), (CABIN, _CABINS), (EXTRA, _EXTRAS))
+    for what, planes in solids if _HAS_EXTRA.to(car.device)[car].any() else solids[:-1]:
         hits = hits.nearer(*_cast(rays, planes.to(car.device)[car]), what)
     return hits
 
@@ -132,7 +186,8 @@ def _solids(rays: Rays, car: Tensor) -> Hits:
 def _cast(rays: Rays, planes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Planes `[n, p, 4]` of a convex solid → where rays enter and leave it, and the light at the entry, `[n, h, w]`.
 
-    A plane that looks away never enters, one that faces the eye never leaves: its term is moved out of the way.
+    A plane that looks away never enters, one that faces the eye never leaves: its term is moved out of the way, or
+    left out where it is the same for all images.
     """
     normal, distance = planes[..., :3], planes[..., 3]
     speed = _dot(normal, rays.forward[:, None])
@@ -144,12 +199,14 @@ def _cast(rays: Rays, planes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     first = (torch.where(enters, start, -FAR)[..., None] + columns)[:, :, None]
     last = (torch.where(enters, FAR, start)[..., None] + columns)[:, :, None]
     shade = _shade(rays, normal)[:, :, None, None]
-    enter, leave, light = first[:, 0] + rows[:, 0], last[:, 0] + rows[:, 0], shade[:, 0]
-    for p in range(1, planes.shape[1]):
-        crossing = first[:, p] + rows[:, p]
-        light = torch.where(crossing > enter, shade[:, p], light)
-        enter = torch.maximum(enter, crossing)
-        leave = torch.minimum(leave, last[:, p] + rows[:, p])
+    enter, leave, light = (start.new_full((1, 1, 1), value) for value in (-2 * FAR, 2 * FAR, 0.0))
+    for p, (some, every) in enumerate(zip(enters.any(0).tolist(), enters.all(0).tolist())):
+        if some:
+            crossing = first[:, p] + rows[:, p]
+            light = torch.where(crossing > enter, shade[:, p], light)
+            enter = torch.maximum(enter, crossing)
+        if not every:
+            leave = torch.minimum(leave, last[:, p] + rows[:, p])
     return enter, leave, light
 
 
@@ -185,9 +242,12 @@ def _wheels(rays: Rays, size: dict[str, Tensor], hits: Hits) -> Hits:
 
 
 def _paint(rays: Rays, hits: Hits, size: dict[str, Tensor], colour: Tensor) -> Tensor:
-    """Hits and the cars' colours `[n, 3, 1, 1]` → canvas: how much of the colour shows, and how much grey is added."""
+    """Hits and the cars' colours `[n, 3, 1, 1]` → canvas: how much of the colour shows, and how much grey is added.
+
+    Of rays that hit something.
+    """
     x, y, z = rays.point(hits.depth)
-    pixel = 2 / rays.x.shape[2]
+    pixel = rays.pixel
     axle = torch.where(x > 0, size["front_at"], size["back_at"]) * size["length"]
     u, v = x - axle, z - size["wheel"]
     from_axle = (u * u + v * v).sqrt()  # in the side view
@@ -206,7 +266,7 @@ def _paint(rays: Rays, hits: Hits, size: dict[str, Tensor], colour: Tensor) -> T
     share, grey = share.masked_fill(on_wheel, 0.0), torch.where(on_wheel, wheel, grey)
     canvas = colour * share[:, None] + grey[:, None] + _constant(GLASS_TINT, x) * glass[:, None]
     canvas = canvas + _constant(TAIL_TINT, x) * (lamps * (x < 0))[:, None]
-    return canvas.clamp(max=WHITEST).masked_fill((hits.what == 0)[:, None], 1.0)
+    return canvas.clamp(max=WHITEST)
 
 
 def _wheel_grey(y: Tensor, from_axle: Tensor, size: dict[str, Tensor], pixel: float) -> Tensor:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
+import pytest
 import rendering
 import torch
 from torch import Tensor
 
+from disentlib.data import anime_renderer
 from disentlib.data.anime_renderer import BACKGROUNDS, EYES, GRID, HAIR, MOUTH, SKIN, draw
 
 sweep = partial(rendering.sweep, GRID)
@@ -45,6 +47,14 @@ def test_features_change_only_where_they_are() -> None:
         assert touched[top:bottom].sum() == touched.sum() > 10, name
     assert not changed("hair_colour")[50:53, 28:36].any()  # the chin keeps its skin
     assert not changed("skin")[:16].any()  # the crown is hair
+
+
+def test_no_layer_reaches_beyond_its_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    factors = GRID.sample(600, torch.Generator().manual_seed(5))
+    narrow = draw(factors, 16)
+    whole = [(layer, 1.0, top, bottom) for layer, _, top, bottom in anime_renderer.LAYERS]
+    monkeypatch.setattr(anime_renderer, "LAYERS", whole)
+    assert torch.equal(draw(factors, 16), narrow)
 
 
 def test_hair_has_its_colour_at_the_crown() -> None:

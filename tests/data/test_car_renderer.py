@@ -10,6 +10,7 @@ import rendering
 import torch
 from torch import Tensor
 
+from disentlib.data import car_renderer
 from disentlib.data.car_models import COLOURS, KINDS, body, cabin, cars, extra
 from disentlib.data.car_renderer import AZIMUTHS, ELEVATIONS, EYE_HEIGHT, GRID, draw, load_rendered
 
@@ -44,6 +45,13 @@ def test_all_cars_stay_inside_a_white_border() -> None:
     pictures = draw(GRID.factors(torch.arange(3, len(GRID), 41)), 32)
     border = torch.cat([pictures[..., 0, :], pictures[..., -1, :], pictures[..., 0], pictures[..., -1]], -1)
     assert border.min() == 255
+
+
+def test_the_window_that_rays_are_cast_in_cuts_nothing_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    factors = GRID.factors(torch.arange(1, len(GRID), 19))  # every car, from five sides
+    windowed = draw(factors, 16)
+    monkeypatch.setattr(car_renderer, "_window", lambda rays, size: (slice(0, None), slice(0, None)))
+    assert torch.equal(draw(factors, 16), windowed)
 
 
 def test_opposite_turns_have_mirrored_silhouettes() -> None:
