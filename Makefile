@@ -11,7 +11,7 @@ NB ?= quickstart
 PROFILE ?= laptop
 ARGS ?=
 
-.PHONY: book test test-fast lint run html bench bench-metrics bench-directions clean help
+.PHONY: book test test-fast lint run html bench bench-metrics bench-directions bench-drawing clean help
 
 book: $(READY)  ## execute what is missing or stale, and build the book
 	$(BIN)/python -m disentlib chapters
@@ -48,6 +48,9 @@ bench-metrics: $(READY)  ## seconds of each metric, and what faster trees cost D
 
 bench-directions: $(READY)  ## milliseconds of a Dis-GU step, beside a literal one
 	$(BIN)/python tests/bench_directions.py
+
+bench-drawing: $(READY)  ## pictures a second of each data set that is drawn by code
+	$(BIN)/python tests/bench_drawing.py
 
 clean:
 	rm -rf _build runs/notebooks
