@@ -26,7 +26,7 @@ NOISE = np.random.default_rng(1).normal(size=(TRAIN + TEST, 3))
 def fast() -> Iterator[str]:
     """A single tree: enough where the test is not about the study's estimator."""
     ESTIMATORS["tree"] = Estimator(
-        lambda seed: DecisionTreeClassifier(max_depth=4, random_state=seed),
+        lambda seed, values: DecisionTreeClassifier(max_depth=4, random_state=seed),
         lambda model: model.feature_importances_,
         frees_the_lock=True,
     )

@@ -55,13 +55,14 @@ def state(job: Job, hashes: Mapping[tuple, str] | None = None) -> State:
 
 def aged(record: Record) -> str | None:
     """Which part of a record other code than today's has made; None if none, or if the record does not say."""
-    made, now = record.environment.get("code"), fingerprint.code_of(*_code_key(record))
+    models, dataset = _code_key(record)
+    made, now = record.environment.get("code"), fingerprint.code_of(models, dataset)
     if made is not None and made["training"] != now["training"]:
         return "trained by other code"
     evaluated = record.metrics.get("evaluation_version", VERSION) == VERSION
-    if not evaluated or (made is not None and made["evaluation"] != now["evaluation"]):
-        return "evaluated by other code"
-    return None
+    if made is not None and not fingerprint.same_numbers(made["evaluation"], now["evaluation"], dataset):
+        evaluated = False
+    return None if evaluated else "evaluated by other code"
 
 
 def forget(job: Job) -> None:

@@ -45,7 +45,8 @@ def dci(
     `test_points` rows; an in-sample protocol scores on the training rows and looks at no others. One estimator a
     factor on all dimensions, with random state `seed`: `estimator`, else the protocol's, of `estimators.ESTIMATORS`.
     "sklearn" is the study's, "lightgbm" the same kind of trees, many times faster and close to it (`make bench-metrics`
-    prints how close). `workers` share the factors (-1: one a core) and do not change the numbers.
+    prints how close), with a floor under its leaves for factors with more than `estimators.MANY_VALUES` values.
+    `workers` share the factors (-1: one a core) and do not change the numbers.
     Informativeness is an accuracy, not the error of the paper, and is not corrected for chance: a factor with few or
     uneven values starts high; for a regressor (infogan_cr) it is R², at least 0. Blind spots: trees overfit factors
     with many values, so that a *perfect* code with a little noise stays below 1; d is the base of completeness, so
@@ -112,7 +113,7 @@ def importances(train: Table, test: Table, *, estimator: str, seed: int, workers
 def _fit(
     kind: Estimator, seed: int, codes: np.ndarray, factor: np.ndarray, test_codes: np.ndarray, test_factor: np.ndarray
 ) -> tuple[np.ndarray, float]:
-    model = kind.make(seed).fit(codes, factor)
+    model = kind.make(seed, len(np.unique(factor))).fit(codes, factor)
     return kind.importances(model), max(0.0, float(model.score(test_codes, test_factor)))
 
 
