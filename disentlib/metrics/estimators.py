@@ -45,7 +45,7 @@ def _lightgbm(seed: int, values: int) -> BaseEstimator:
 
     return lightgbm.LGBMClassifier(
         n_estimators=100, learning_rate=0.1, max_depth=3, num_leaves=8, min_child_samples=1, importance_type="gain",
-        min_sum_hessian_in_leaf=1.0 if values > MANY_VALUES else 1e-3, random_state=seed, n_jobs=1, deterministic=True,
+        min_child_weight=1.0 if values > MANY_VALUES else 1e-3, random_state=seed, n_jobs=1, deterministic=True,
         force_col_wise=True, verbose=-1,
     )  # fmt: skip
 
