@@ -190,17 +190,15 @@ def test_where_a_row_is_not_the_best_is_read_off_the_claims() -> None:
     assert len(shown) == 12
 
 
-def test_printed_values_stand_beside_ours_under_their_generator(make_record: Callable) -> None:
+def test_printed_values_stand_above_ours_with_their_generator(make_record: Callable) -> None:
     groups = {"CF": [make_record(seed=s, mig=0.2 + s / 10) for s in range(2)], "new": [make_record(mig=0.5)]}
     columns = {"MIG": "mig", "DCI": "dci_disentanglement"}
-    head, cf, new = cells(
-        rivals.beside_printed("dis_gu", "table1", "Cars3D", groups, columns, "", generators={"CF": "a GAN"}).text
-    )
-    assert head == ["", "printed for", "MIG, paper", "MIG, ours", "DCI, paper", "DCI, ours", "seeds"]
-    assert (
-        cf[:3] == ["CF", "a GAN", "0.07 ± 0.04"] and cf[3].startswith("0.25 [") and cf[4:] == ["0.24 ± 0.03", "–", "2"]
-    )
-    assert new == ["new", "–", "–", "0.50 (one seed)", "–", "–", "1"]
+    text = rivals.beside_printed("dis_gu", "table1", "Cars3D", groups, columns, "Cars", generators={"CF": "a GAN"}).text
+    head, cf, new = cells(text)
+    assert head == ["", "MIG", "DCI", "seeds"] and "<caption>Cars. In each cell, the paper" in text
+    assert cf[0] == "CFfor a GAN" and "CF<br>" in text
+    assert cf[1].startswith("0.07 ± 0.040.25 [") and ">0.07 ± 0.04</span><br>0.25 [" in text
+    assert cf[2:] == ["0.24 ± 0.03–", "2"] and new == ["new", "–0.50 (one seed)", "––", "1"]
 
 
 def test_the_papers_choice_is_best_undecided_or_not(make_record: Callable) -> None:

@@ -93,3 +93,11 @@ def test_all_of_it_is_what_python_really_imports() -> None:
 
 def test_data_in_memory_have_no_module_of_their_own() -> None:
     assert fingerprint.code_of(["vae"], "toy")["training"] != fingerprint.code_of(["vae"], "mnist")["training"]
+
+
+def test_code_that_is_known_to_agree_counts_as_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    cars, none = frozenset({"cars3d"}), frozenset()
+    monkeypatch.setattr(fingerprint, "_SUCCESSORS", {"a": ("b", cars), "b": ("c", none)})
+    agrees = fingerprint.same_numbers
+    assert agrees("a", "c", "dsprites") and agrees("b", "c", "cars3d") and agrees("x", "x", "cars3d")
+    assert not agrees("a", "c", "cars3d") and not agrees("c", "a", "dsprites") and not agrees("x", "c", "dsprites")

@@ -151,7 +151,7 @@ def test_plain_loops_agree() -> None:
 
 
 def test_the_study_s_estimator_is_all_defaults() -> None:
-    assert ESTIMATORS["sklearn"].make(7).get_params() == GradientBoostingClassifier(random_state=7).get_params()
+    assert ESTIMATORS["sklearn"].make(7, 3).get_params() == GradientBoostingClassifier(random_state=7).get_params()
 
 
 # ---- around the estimator ------------------------------------------------------------------------------------------

@@ -47,11 +47,11 @@ LEAST = {
     "seed": 0, "steps": 1, "batch_size": 1, "code_dims": 1, "image_size": 8, "train_size": 1, "eval_points": 100,
     "beta": 0.0, "gamma": 0.0, "workers": 1, "width": 1, "columns": 2, "rows": 1, "watch_every": 1,
     "training_seed": 0, "shrink": 1, "sample_size": 100, "curve_points": 100, "tree_points": 100, "bin": 2,
-    "spare_dims": 0, "copies": 1, "toy_batches": 2, "starts": 1, "samples": 1,
+    "value_count": 2, "spare_dims": 0, "copies": 1, "toy_batches": 2, "starts": 1, "samples": 1,
     "oracle_seed": 0, "oracle_steps": 1, "oracle_pairs": 4, "reader_images": 1, "reader_steps": 1, "bases": 1,
     "pictures": 2, "exact_seeds": 1, "other_seeds": 1, "temperature": 0.0,
 }  # fmt: skip
-NOT_EMPTY = {"seeds", "oracle_seeds", "temperatures", "betas"}  # a page has something to show of each
+NOT_EMPTY = {"seeds", "oracle_seeds", "temperatures", "betas", "value_counts"}  # a page has something to show of each
 ABOVE_ZERO = {"lr", "lr_discriminator", "lr_generator", "lr_encoder", "oracle_lr", "fraction", "tau1", "tau2", "tau"}
 # What a name or each item of a list may be.
 CHOICES = {

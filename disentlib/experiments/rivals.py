@@ -29,20 +29,23 @@ def beside_printed(
     generators: Mapping[str, str] | None = None,
     digits: int = 2,
 ) -> Html:
-    """Rows are settings or methods, named as the claims name them; for each metric what is printed and ours.
+    """Rows are settings or methods, named as the claims name them; for each metric what is printed above ours.
 
     `metrics`: column of the table → metric of a record. `generators`: what the printed numbers of a method were made
-    with, for a column of its own. What is not printed, or was not computed, gets a dash.
+    with, said under its name. What is not printed, or was not computed, gets a dash.
     """
     printed, lines = _printed(paper, name, dataset), []
     for row, group in groups.items():
-        cells = [_pair(printed.get((row, column)), group, metric, digits) for column, metric in metrics.items()]
-        origin = [] if generators is None else [generators.get(row, "–")]
-        lines.append([row, *origin, *(cell for pair in cells for cell in pair), str(len(group))])
-    columns = [f"{column}, {whose}" for column in metrics for whose in ("paper", "ours")]
-    head = ["", *([] if generators is None else ["printed for"]), *columns, "seeds"]
+        cells = [
+            _above(*_pair(printed.get((row, column)), group, metric, digits)) for column, metric in metrics.items()
+        ]
+        origin = (generators or {}).get(row)
+        lines.append(
+            [f'{row}<br><span class="printed">for {origin}</span>' if origin else row, *cells, str(len(group))]
+        )
     used = [record for group in groups.values() for record in group]
-    return table(head, lines, caption) + provenance(used)
+    order = "In each cell, the paper's number stands above ours"
+    return table(["", *metrics, "seeds"], lines, f"{caption}. {order}.") + provenance(used)
 
 
 def not_best(paper: str, name: str, row: str) -> Html:
@@ -88,6 +91,10 @@ def _pair(claim: Claim | None, group: Sequence[Record], metric: str, digits: int
     ours = interval_of(known, metric)
     missing = "–" if group else NOT_RUN
     return str(claim) if claim else "–", ours.text(digits) if ours else missing
+
+
+def _above(printed: str, ours: str) -> str:
+    return f'<span class="printed">{printed}</span><br>{ours}'
 
 
 def _named(rivals: Sequence[Claim]) -> str:
