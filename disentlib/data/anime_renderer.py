@@ -11,6 +11,7 @@ from torch import Tensor
 
 from disentlib.data.anime_scene import GRID, HEAD_HEIGHT, HEAD_WIDTH, HEAD_Y, Scene, set_scene
 from disentlib.data.dataset import Dataset
+from disentlib.data.exact import square_root
 from disentlib.data.layers import Layer, draw_layers
 from disentlib.data.raster import (
     bump,
@@ -211,7 +212,7 @@ def _eyes(s: Scene, canvas: Tensor) -> Tensor:
     sparks = torch.minimum(ellipse(x + 0.055, v + 0.09, 0.058, 0.068), ellipse(x - 0.065, v - 0.11, 0.030, 0.036))
     canvas = paint(canvas, s.constant(WHITE), white * s.covered(sparks))
     rim = 1 - across * across / (EYE_WIDTH * EYE_WIDTH)
-    top = torch.maximum(-height * rim.clamp(min=0).sqrt(), lid)
+    top = torch.maximum(-height * square_root(rim.clamp(min=0)), lid)
     lash = torch.maximum((v - top + 0.005).abs() - 0.042, across.abs() - EYE_WIDTH - 0.02)
     canvas = paint(canvas, s.constant(INK), s.covered(lash))
     arch = v + height + 0.15 + 0.10 * rim - 0.35 * slant * across

@@ -11,6 +11,7 @@ from math import cos, radians, sin
 
 from torch import Tensor
 
+from disentlib.data.exact import square_root
 from disentlib.data.grid import FactorGrid
 from disentlib.data.layers import HeadScene
 from disentlib.data.raster import coverage, look_up, pixel_centres, smoothstep
@@ -59,7 +60,7 @@ def set_scene(factors: Tensor, size: int) -> Scene:
     v = (y - HEAD_Y) / HEAD_HEIGHT
     # The chin leads the turn, the skull lags behind.
     side = (x - turn * (0.05 + 0.10 * v)) / HEAD_WIDTH
-    depth = (1 - side * side).clamp(min=0).sqrt()
+    depth = square_root((1 - side * side).clamp(min=0))
     outside = (side.abs() - _outline(v)) * (0.8 * HEAD_WIDTH)
     return Scene(
         factors=f,
@@ -79,6 +80,6 @@ def set_scene(factors: Tensor, size: int) -> Scene:
 def _outline(v: Tensor) -> Tensor:
     """Half width of the face at height v, 1 at its widest: round above the cheeks, running to a small chin below."""
     above, below = (CHEEK - v).clamp(min=0) / (1 + CHEEK), (v - CHEEK).clamp(min=0) / (1 - CHEEK)
-    round_part = (1 - above * above).clamp(min=0).sqrt()
+    round_part = square_root((1 - above * above).clamp(min=0))
     cubed = below * below * below
     return round_part - 0.16 * below - 0.50 * cubed - 0.34 * cubed * cubed * cubed

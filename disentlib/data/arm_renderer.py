@@ -16,6 +16,7 @@ from torch import Tensor
 from disentlib.data import arm_scene as scene
 from disentlib.data.arm_scene import GRID, HALF_VIEW, NAMES, View, ground, joints_at, shadow, view_from
 from disentlib.data.dataset import Dataset
+from disentlib.data.exact import square_root
 from disentlib.data.raster import by_chunks, halve, look_up, pixel_centres, to_bytes
 from disentlib.data.solids import FAR, Solid, Vector, cast, dot
 
@@ -152,19 +153,19 @@ def _limb(
     appear in the picture: the surface belongs to the ball around the point `foot` of the bar's middle line.
     """
     bar = tuple(b - a for a, b in zip(start, end))
-    length = dot(bar, bar).sqrt()
+    length = square_root(dot(bar, bar))
     dx, dy, dz = (part / length.clamp(min=1e-6) for part in bar)
-    flat = (dx * dx + dy * dy).sqrt().clamp(min=1e-3)
+    flat = square_root(dx * dx + dy * dy).clamp(min=1e-3)
     ex, ey = dx / flat, dy / flat
     ex = torch.where(length > 0, ex, 1.0)
     px, py = x - start[0], y - start[1]
     across, along = py * ex - px * ey, px * ex + py * ey
     square = radius * radius - across * across
-    foot = (along - square.clamp(min=0).sqrt() * dz) / flat
+    foot = (along - square_root(square.clamp(min=0)) * dz) / flat
     foot = torch.minimum(foot.clamp(min=0), length)
     along = along - foot * flat
     square = square - along * along
-    rise = square.clamp(min=0).sqrt()
+    rise = square_root(square.clamp(min=0))
     a, b = towards[1] * ex - towards[0] * ey, towards[0] * ex + towards[1] * ey
     facing = (across * a + along * b - rise * towards[2]) / radius
     return start[2] + foot * dz - rise, square > 0, facing

@@ -12,6 +12,7 @@ from math import cos, radians, sin
 import torch
 from torch import Tensor
 
+from disentlib.data.exact import square_root
 from disentlib.data.grid import FactorGrid
 from disentlib.data.raster import look_up, pixel_centres, segment, smoothstep
 from disentlib.data.solids import BALL, CONE, CUBE, CYLINDER, HEXAGON, PYRAMID, Vector, dot, unit
@@ -95,7 +96,7 @@ class View:
     def towards(self) -> Vector:
         """The direction, in the world, halfway between the lamp and the eye: what faces it is brightest."""
         middle = tuple(lamp - step for lamp, step in zip(LAMP, self.into))
-        length = dot(middle, middle).sqrt()
+        length = square_root(dot(middle, middle))
         return tuple(part / length for part in middle)
 
 
@@ -128,7 +129,7 @@ def ground(view: View, background: Tensor, size: int) -> tuple[Tensor, Tensor]:
         for radius, height in ((TABLE_RADIUS, 0.0), (TABLE_RADIUS, -0.08), (PLATE_RADIUS, 0.0))
     )
     (px, py), (_, y) = _floor(view, size, 0.0), pixel_centres(size, background.device)
-    glow = 1.12 - 0.28 * smoothstep((px * px + (py + 0.4) * (py + 0.4)).sqrt(), 0.2, 1.5)[:, None]
+    glow = 1.12 - 0.28 * smoothstep(square_root(px * px + (py + 0.4) * (py + 0.4)), 0.2, 1.5)[:, None]
     canvas = look_up(BACKGROUNDS, background) * (0.92 - 0.14 * y)
     for part, colour, light in ((rim, TABLE, 0.45), (table, TABLE, glow), (plate, PLATE, 1.0)):
         canvas = canvas + part * (look_up((colour,), background * 0) * light - canvas)
@@ -147,9 +148,9 @@ def _floor(view: View, size: int, height: float) -> tuple[Tensor, Tensor]:
 def _disc(view: View, size: int, radius: float, height: float) -> Tensor:
     """How far each pixel is on a level disc around the arm, `[n, s, s]`, with a soft edge of about a pixel."""
     px, py = _floor(view, size, height)
-    from_middle = (px * px + py * py).sqrt()
+    from_middle = square_root(px * px + py * py)
     steep = py / view.into[2]
-    soft = 1.5 * HALF_VIEW / size * (px * px + steep * steep).sqrt() / from_middle
+    soft = 1.5 * HALF_VIEW / size * square_root(px * px + steep * steep) / from_middle
     return ((radius - from_middle) / (2 * soft) + 0.5).clamp(0, 1)
 
 
@@ -160,7 +161,7 @@ def shadow(view: View, joints: list[Vector], f: dict[str, Tensor], size: int) ->
     zero = torch.zeros_like(joints[0][0])
     bars = ((zero, zero), *cast_to[:3])
     x, y = px - cast_to[3][0], py - cast_to[3][1]
-    dark = smoothstep((x * x + y * y).sqrt() - look_up(SIZES, f["object_size"]), 0.10, -0.10)
+    dark = smoothstep(square_root(x * x + y * y) - look_up(SIZES, f["object_size"]), 0.10, -0.10)
     for start, end, radius in zip(bars, bars[1:], (POST_RADIUS, UPPER_ARM_RADIUS, FOREARM_RADIUS)):
         dark = torch.maximum(dark, smoothstep(segment(px, py, start, end) - radius, 0.08, -0.06))
     return 0.55 * dark

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from disentlib.data.car_models import CARS, body, cabin, cars, extra, numbers
 from disentlib.data.dataset import Dataset
+from disentlib.data.exact import square_root
 from disentlib.data.grid import FactorGrid
 from disentlib.data.raster import by_chunks, coverage, halve, look_up, mix, pixel_centres, smoothstep, to_bytes
 
@@ -232,7 +233,7 @@ def _wheels(rays: Rays, size: dict[str, Tensor], hits: Hits) -> Hits:
     for axle in ("front_at", "back_at"):
         x = level - size[axle] * size["length"]
         half = x * dx + height * dz
-        root = (half * half - square * (x * x + height * height - radius * radius)).clamp(min=0).sqrt()
+        root = square_root((half * half - square * (x * x + height * height - radius * radius)).clamp(min=0))
         near, far = (-half - root) / square, (root - half) / square
         for middle in slabs:
             front = middle - reach
@@ -250,7 +251,7 @@ def _paint(rays: Rays, hits: Hits, size: dict[str, Tensor], colour: Tensor) -> T
     pixel = rays.pixel
     axle = torch.where(x > 0, size["front_at"], size["back_at"]) * size["length"]
     u, v = x - axle, z - size["wheel"]
-    from_axle = (u * u + v * v).sqrt()  # in the side view
+    from_axle = square_root(u * u + v * v)  # in the side view
     light = hits.light * (0.80 + 0.35 * (z / size["height"]).clamp(0, 1))  # less of the sky reaches what is low
     shine = 0.30 * (hits.light - 0.86).clamp(min=0)
     on_body = hits.what == BODY

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from disentlib.data.dataset import Dataset
+from disentlib.data.exact import square_root
 from disentlib.data.grid import FactorGrid
 from disentlib.data.raster import by_chunks, halve, look_up, pixel_centres, to_bytes
 
@@ -200,7 +201,7 @@ def _beams(styles: tuple[list[Beam], ...], style: Tensor, width: Tensor, height:
     )
     breadth, thickness, spread, of_frame, there = table[..., 6:].unbind(-1)
     along = end - start
-    length = _dot(along, along).sqrt()
+    length = square_root(_dot(along, along))
     axes = _axes(along / length[..., None])
     halves = torch.stack((breadth + spread * width, thickness, length / 2), -1)
     # A beam that is not there is a box of negative size: no ray enters it before it leaves.
@@ -222,7 +223,7 @@ def _axes(along: Tensor) -> Tensor:
     """
     y, z = along.new_tensor((0.0, 1.0, 0.0)), along.new_tensor((0.0, 0.0, 1.0))
     across = _cross(along, torch.where(along[..., 2:].abs() > 0.6, y, z))
-    across = across / _dot(across, across).sqrt()[..., None]
+    across = across / square_root(_dot(across, across))[..., None]
     return torch.stack((across, _cross(along, across), along), 2)
 
 

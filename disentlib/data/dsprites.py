@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from disentlib.data import files
 from disentlib.data.dataset import Dataset
+from disentlib.data.exact import square_root
 from disentlib.data.files import DataError, MissingData
 from disentlib.data.grid import FactorGrid
 
@@ -181,7 +182,7 @@ def _in_heart(u: Tensor, v: Tensor) -> Tensor:
     With c = cos t, y = (4 − 2c² − 8c⁴) + c(19 − 8c²), and ±c belong to the same x: an upper and a lower end.
     """
     cos2 = (1 - (u / HEART_HALF_WIDTH).square().pow(1 / 3)).clamp(min=0)
-    middle, half_height = 4 - 2 * cos2 - 8 * cos2.square(), cos2.sqrt() * (19 - 8 * cos2)
+    middle, half_height = 4 - 2 * cos2 - 8 * cos2.square(), square_root(cos2) * (19 - 8 * cos2)
     return ((-v - HEART_LIFT) / HEART_UNIT - middle).abs() < half_height
 
 

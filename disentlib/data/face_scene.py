@@ -11,6 +11,7 @@ from math import cos, radians, sin
 
 from torch import Tensor
 
+from disentlib.data.exact import square_root
 from disentlib.data.grid import FactorGrid
 from disentlib.data.layers import HeadScene
 from disentlib.data.raster import coverage, look_up, pixel_centres, smoothstep
@@ -63,8 +64,8 @@ def set_scene(factors: Tensor, size: int) -> Scene:
     # The chin and the cheeks lead the turn, the skull lags behind.
     side = (x - turn_sin * (0.04 + 0.05 * v)) / (width * jaw)
     radius = side * side + v * v
-    front = (1 - radius).clamp(min=0).sqrt()
-    outside = (radius.sqrt() - 1) * width
+    front = square_root((1 - radius).clamp(min=0))
+    outside = (square_root(radius) - 1) * width
     w = side * turn_sin + front * turn_cos
     lamp = look_up(LIGHTS, f["lighting"])
     facing = side * lamp - 0.35 * v + 0.62 * front

@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from disentlib.data.exact import square_root
+
 __all__ = [
     "bump",
     "by_chunks",
@@ -108,15 +110,15 @@ def paint(canvas: Tensor, colour: Tensor, cover: Tensor) -> Tensor:
 def ellipse(x: Tensor, y: Tensor, radius_x: Scalar, radius_y: Scalar) -> Tensor:
     """Distance to an ellipse around the origin, exact to first order near its edge."""
     u, v = x / radius_x, y / radius_y
-    length = (u * u + v * v).sqrt()
-    gradient = ((u / radius_x) * (u / radius_x) + (v / radius_y) * (v / radius_y)).sqrt()
+    length = square_root(u * u + v * v)
+    gradient = square_root((u / radius_x) * (u / radius_x) + (v / radius_y) * (v / radius_y))
     return length * (length - 1) / (gradient + 1e-6)
 
 
 def rounded_box(x: Tensor, y: Tensor, half_width: Scalar, half_height: Scalar, corner: float) -> Tensor:
     """Distance to a box around the origin with corners of radius `corner`."""
     u, v = x.abs() - half_width + corner, y.abs() - half_height + corner
-    outside = (u.clamp(min=0) * u.clamp(min=0) + v.clamp(min=0) * v.clamp(min=0)).sqrt()
+    outside = square_root(u.clamp(min=0) * u.clamp(min=0) + v.clamp(min=0) * v.clamp(min=0))
     return outside + torch.maximum(u, v).clamp(max=0) - corner
 
 
@@ -126,7 +128,7 @@ def segment(x: Tensor, y: Tensor, start: tuple[float, float], end: tuple[float, 
     u, v = x - start[0], y - start[1]
     along = ((u * dx + v * dy) / (dx * dx + dy * dy)).clamp(0, 1)
     u, v = u - along * dx, v - along * dy
-    return (u * u + v * v).sqrt()
+    return square_root(u * u + v * v)
 
 
 def halve(canvas: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from disentlib.data.dataset import Dataset
+from disentlib.data.exact import square_root
 from disentlib.data.grid import FactorGrid
 from disentlib.data.raster import by_chunks, halve, look_up, pixel_centres, smoothstep, to_bytes
 from disentlib.data.solids import BALL, CUBE, CYLINDER, FAR, Solid, Vector, cast, dot, unit
@@ -125,8 +126,8 @@ def _maps(scenes: Tensor, image_size: int) -> Tensor:
 def _trace(parts: tuple[_Part, ...], scale: Tensor, azimuth: Tensor, size: int) -> Tensor:
     """One shape at sizes `scale [n, 1, 1]` from eyes at `azimuth [n]` → `_maps` of samples, `[n, 5, s, s]`."""
     eye, rays = _camera(azimuth, size)
-    halfway = tuple(lamp - step / dot(rays, rays).sqrt() for lamp, step in zip(LAMP, rays))
-    length = dot(halfway, halfway).sqrt()
+    halfway = tuple(lamp - step / square_root(dot(rays, rays)) for lamp, step in zip(LAMP, rays))
+    length = square_root(dot(halfway, halfway))
     distance, facing, gleam = _cast(parts, scale, eye, rays, (LAMP, tuple(h / length for h in halfway)))
     down = torch.where(rays[2] < -1e-6, -eye[2] / rays[2].clamp(max=-1e-6), FAR)
     wall, inwards = _walls(eye, rays)
@@ -190,7 +191,7 @@ def _floor_light(parts: tuple[_Part, ...], scale: Tensor, point: Vector) -> Tens
     ground = (point[0], point[1], torch.zeros_like(point[2]))
     shaded = [(_cast(parts, scale, ground, lamp, ())[0] < FAR).float() for lamp in _lamps(scale)]
     shadow = (shaded[0] + shaded[1] + shaded[2] + shaded[3]) * 0.25
-    radius = (point[0] * point[0] + point[1] * point[1]).sqrt() / scale
+    radius = square_root(point[0] * point[0] + point[1] * point[1]) / scale
     contact = smoothstep(radius, 1.9, 0.6)
     gap = torch.minimum(HALF_ROOM - point[0].abs(), HALF_ROOM - point[1])
     return (1.0 - 0.42 * shadow) * (1.0 - 0.22 * contact) * (0.80 + 0.20 * smoothstep(gap, -0.1, 1.1))

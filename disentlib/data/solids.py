@@ -13,6 +13,7 @@ from math import cos, pi, sin, sqrt
 import torch
 from torch import Tensor
 
+from disentlib.data.exact import square_root
 from disentlib.data.raster import Scalar
 
 __all__ = [
@@ -121,7 +122,7 @@ def _cross_quadric(quadric: tuple[Scalar, ...], o: Vector, d: Vector) -> tuple[T
     slope = a * o[0] * d[0] + b * o[1] * d[1] + (c * o[2] + e / 2) * d[2]
     rest = a * o[0] * o[0] + b * o[1] * o[1] + (c * o[2] + e) * o[2] + f
     inside = slope * slope - square * rest
-    root = inside.clamp(min=0).sqrt()
+    root = square_root(inside.clamp(min=0))
     first, last = (-slope - root) / square, (root - slope) / square
     hollow, falling = square < 0, torch.as_tensor(d[2], device=square.device) < 0
     enter = torch.where(hollow & ~falling, -FAR, first)
@@ -138,5 +139,5 @@ def _quadric_facing(
     a, b, c, e, _ = quadric
     x, y, z = (start + at * step for start, step in zip(o, d))
     normal = (a * x, b * y, c * z + e / 2)
-    length = dot(normal, normal).clamp(min=1e-12).sqrt()
+    length = square_root(dot(normal, normal).clamp(min=1e-12))
     return [dot(normal, to) / length for to in towards]

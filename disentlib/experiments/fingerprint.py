@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
+import yaml
+
 from disentlib.models import class_of
 
 __all__ = ["code_of", "data_code", "modules_of", "package", "same_numbers"]
@@ -18,11 +20,6 @@ __all__ = ["code_of", "data_code", "modules_of", "package", "same_numbers"]
 _ROOT = Path(__file__).parents[1]
 _PACKAGE = _ROOT.name
 _TRAINING, _EVALUATION = f"{_PACKAGE}.training", f"{_PACKAGE}.experiments.evaluation"
-# Evaluation code that later code agrees with: its digest → the later one's, and the data sets that it disagrees on.
-# An entry is a promise, and needs a test that keeps it.
-_SUCCESSORS: dict[str, tuple[str, frozenset[str]]] = {
-    "208dc6c1feafb38c": ("5777466f21c570ee", frozenset({"cars3d"})),  # DCI's floor for factors with many values
-}
 
 
 def code_of(models: Iterable[str], dataset: str) -> dict[str, str]:
@@ -39,12 +36,13 @@ def code_of(models: Iterable[str], dataset: str) -> dict[str, str]:
 
 
 def same_numbers(made: str, now: str, dataset: str) -> bool:
-    """Whether evaluation code with digest `made` gives the numbers of that with digest `now`, on this data set.
+    """Whether code with digest `made` gives the numbers of code with digest `now`, on this data set.
 
-    It does if they are one, or if each change between them is known to leave the data set's numbers alone.
+    It does if the two are one, or if `successors.yml` leads from the first to the second.
     """
-    while made != now and made in _SUCCESSORS and dataset not in _SUCCESSORS[made][1]:
-        made = _SUCCESSORS[made][0]
+    known = _successors()
+    while made != now and made in known and dataset not in known[made][1]:
+        made = known[made][0]
     return made == now
 
 
@@ -72,6 +70,13 @@ def modules_of(start: str) -> frozenset[str]:
             found.add(name)
             waiting += _used(_tree(_path(name)))
     return frozenset(found)
+
+
+@lru_cache(maxsize=1)
+def _successors() -> dict[str, tuple[str, frozenset[str]]]:
+    """Digest → the later one that agrees with it, and the data sets on which it does not."""
+    blocks = yaml.safe_load((Path(__file__).parent / "successors.yml").read_text(encoding="utf-8"))
+    return {old: (new, frozenset(b["but_for"])) for b in blocks for old, new in b["digests"].items()}
 
 
 @lru_cache(maxsize=32)  # the code that runs is the code that was imported, whatever is edited meanwhile

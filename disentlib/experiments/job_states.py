@@ -57,12 +57,11 @@ def aged(record: Record) -> str | None:
     """Which part of a record other code than today's has made; None if none, or if the record does not say."""
     models, dataset = _code_key(record)
     made, now = record.environment.get("code"), fingerprint.code_of(models, dataset)
-    if made is not None and made["training"] != now["training"]:
+    agrees = {part: made is None or fingerprint.same_numbers(made[part], code, dataset) for part, code in now.items()}
+    if not agrees["training"]:
         return "trained by other code"
-    evaluated = record.metrics.get("evaluation_version", VERSION) == VERSION
-    if made is not None and not fingerprint.same_numbers(made["evaluation"], now["evaluation"], dataset):
-        evaluated = False
-    return None if evaluated else "evaluated by other code"
+    current = record.metrics.get("evaluation_version", VERSION) == VERSION
+    return None if current and agrees["evaluation"] else "evaluated by other code"
 
 
 def forget(job: Job) -> None:
